@@ -1,0 +1,167 @@
+"""Atomic writes, and the record that every per-subject folder holds."""
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from drasclr_core import __version__
+from drasclr_core.errors import InputError, QualityError
+
+logger = logging.getLogger(__name__)
+
+RECORD = "record.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one stage says of one subject; `metrics` hold plain JSON values with units in their names."""
+
+    participant_id: str
+    stage: str
+    status: str  # "ok" or "excluded"
+    reason: str | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def excluded(self) -> bool:
+        """Whether the subject left the cohort at this stage or before it."""
+        return self.status == "excluded"
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; move it there only if the block succeeds."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: image writers choose the format by it.
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: str | Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; let it take the place of `path` only if the block succeeds.
+
+    An empty folder already at `path` (Snakemake makes one before the job) or an older result is replaced.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    partial.chmod(0o777 & ~_umask())
+    try:
+        yield partial
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write `content` as indented JSON, atomically; NaN is refused because JSON has none."""
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Return the content of a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def read_record(folder: str | Path) -> Record:
+    """Return the record of a per-subject stage folder."""
+    return Record(**read_json(Path(folder) / RECORD))
+
+
+def write_record(folder: str | Path, record: Record) -> None:
+    """Write the record of a per-subject stage folder."""
+    write_json(Path(folder) / RECORD, asdict(record))
+
+
+def run_subject_stage(
+    folder: str | Path,
+    stage: str,
+    participant_id: str,
+    upstream: Iterable[str | Path],
+    work: Callable[[Path], dict[str, Any]],
+    exclude_reason: str | None = None,
+) -> Record:
+    """Run one stage of one subject and publish its folder, complete, with its record.
+
+    Parameters
+    ----------
+    folder : path
+        The stage's output folder; it appears, whole, only when the stage has ended.
+    stage, participant_id : str
+        Named in the record.
+    upstream : iterable of paths
+        Folders of the stages this one reads. If one is excluded, so is this, for the same reason.
+    work : callable
+        Called with the folder under construction; writes its files there and returns the record's metrics.
+        InputError and QualityError exclude the subject; any other exception leaves nothing behind and is raised.
+    exclude_reason : str, optional
+        A reason to exclude the subject without any work (the participants table's `exclude_reason`).
+
+    Returns
+    -------
+    Record
+        As written to ``record.json``.
+    """
+    start = time.perf_counter()
+    reason = exclude_reason or _first_exclusion(upstream)
+    metrics: dict[str, Any] = {}
+    with atomic_directory(folder) as partial:
+        if reason is None:
+            try:
+                metrics = work(partial)
+            except (InputError, QualityError) as error:
+                reason = f"{stage}: {error}"
+                logger.warning("%s excluded: %s", participant_id, reason)
+                _empty(partial)
+        record = Record(
+            participant_id=participant_id,
+            stage=stage,
+            status="ok" if reason is None else "excluded",
+            reason=reason,
+            metrics=metrics,
+            versions={"drasclr": __version__},
+            seconds=round(time.perf_counter() - start, 3),
+        )
+        write_record(partial, record)
+    return record
+
+
+def _first_exclusion(folders: Iterable[str | Path]) -> str | None:
+    for folder in folders:
+        record = read_record(folder)
+        if record.excluded:
+            return record.reason
+    return None
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
