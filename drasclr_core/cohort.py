@@ -1,0 +1,239 @@
+"""The participants table: cheap reading of ids and images, full validation, writing; the box annotations beside it.
+
+Importing this module loads the standard library, PyYAML and jsonschema only: the Snakefile does it at every start.
+"""
+
+import csv
+import io
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from drasclr_core.errors import InputError
+from drasclr_core.io import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+REQUIRED_COLUMNS = ("participant_id", "image")
+BOX_COLUMNS = ("participant_id", "subtype", "x_mm", "y_mm", "z_mm")
+BOX_SIZE_MM = 32.0
+
+_SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "participants.schema.yaml"
+_DELIMITERS = {".tsv": "\t", ".csv": ","}
+# No nan, inf or hexadecimal, all of which float() would take.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_PHANTOM_ID = re.compile(r"phantom-(\d{3,})")
+
+
+@dataclass(frozen=True)
+class _Table:
+    columns: list[str]
+    rows: list[tuple[int, dict[str, str]]]  # line in the file, cells
+    faults: list[str]
+
+
+def phantom_ids(subjects: int) -> list[str]:
+    """Return the ids of a phantom cohort, ``phantom-001`` first; a larger cohort begins with the smaller one's ids."""
+    if subjects < 1:
+        raise InputError(f"subjects: {subjects} is too small; a phantom cohort has 1 subject or more")
+    return [_phantom_id(number) for number in range(1, subjects + 1)]
+
+
+def phantom_index(participant_id: str) -> int:
+    """Return the place of a phantom participant in its cohort, counted from 0.
+
+    Raises
+    ------
+    InputError
+        If `participant_id` is not one of those that `phantom_ids` gives.
+    """
+    match = _PHANTOM_ID.fullmatch(participant_id)
+    if match is None or int(match[1]) < 1 or _phantom_id(int(match[1])) != participant_id:
+        raise InputError(f"'{participant_id}' is not a phantom's id; allowed are phantom-001, phantom-002 and so on")
+    return int(match[1]) - 1
+
+
+def read_participant_rows(path: str | Path) -> list[dict[str, str]]:
+    """Read a participants table as text, and check what a workflow must know before its first job.
+
+    Parameters
+    ----------
+    path : path
+        A ``.tsv`` (tabulator) or ``.csv`` (comma) file in UTF-8, with or without byte-order mark.
+
+    Returns
+    -------
+    list of dict
+        One per participant, in the table's order: column -> cell without surrounding blanks, empty if missing.
+
+    Raises
+    ------
+    InputError
+        Naming every fault of the header, of the lines' lengths, and of the columns participant_id and image.
+    """
+    table = _read_table(Path(path))
+    _raise_faults(path, table.faults)
+    return [cells for _, cells in table.rows]
+
+
+def validate_participants(path: str | Path) -> "pd.DataFrame":
+    """Read a participants table and check every cell against ``schemas/participants.schema.yaml``.
+
+    Parameters
+    ----------
+    path : path
+        As for `read_participant_rows`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per participant in the table's order. All columns of the schema, in its order, then the table's own
+        others. Numbers, counts and grades are float64 with NaN where missing; the rest is text, None where missing.
+
+    Raises
+    ------
+    InputError
+        Naming every fault at once: line, column, value and what is allowed.
+    """
+    import pandas as pd
+
+    schema = yaml.safe_load(_SCHEMA.read_text(encoding="utf-8"))
+    table = _read_table(Path(path))
+    rows = [(line, _typed(cells, schema["properties"])) for line, cells in table.rows]
+    _raise_faults(path, [*table.faults, *_schema_faults(rows, schema)])
+
+    extra = [column for column in table.columns if column not in schema["properties"]]
+    if extra:
+        logger.warning("%s: columns kept as text, unknown to the schema: %s", path, ", ".join(extra))
+    frame = pd.DataFrame([row for _, row in rows], columns=[*schema["properties"], *extra], dtype=object)
+    numeric = [column for column, rule in schema["properties"].items() if _is_numeric(rule)]
+    return frame.where(frame.notna(), None).astype(dict.fromkeys(numeric, "float64"))
+
+
+def write_participants(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Write participants as a tab-separated table, atomically; None and absent columns become empty cells.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        Column -> value; the columns are written in the order of their first appearance.
+    path : path
+        Ends in ``.tsv``.
+    """
+    _write_tsv(rows, list(dict.fromkeys(column for row in rows for column in row)), path)
+
+
+def write_boxes(boxes: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Write box annotations (`BOX_COLUMNS`; centres in mm, LPS) as a tab-separated table, atomically."""
+    _write_tsv(boxes, list(BOX_COLUMNS), path)
+
+
+def _phantom_id(number: int) -> str:
+    return f"phantom-{number:03d}"
+
+
+def _write_tsv(rows: Iterable[Mapping[str, Any]], columns: list[str], path: str | Path) -> None:
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="", delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _read_table(path: Path) -> _Table:
+    if path.suffix.lower() not in _DELIMITERS:
+        raise InputError(f"{path}: the suffix '{path.suffix}' says no delimiter; allowed are .tsv and .csv")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; give the path of the participants table") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 (byte {error.start}); save the table with that encoding") from None
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_DELIMITERS[path.suffix.lower()])
+    columns = [name.strip() for name in next(reader, [])]
+    rows, faults = [], list(_header_faults(columns))
+    for cells in reader:
+        cells = [cell.strip() for cell in cells]
+        if not any(cells):
+            continue
+        if len(cells) != len(columns):
+            faults.append(f"line {reader.line_num}: {len(cells)} cells where the header has {len(columns)}")
+        rows.append((reader.line_num, dict(zip(columns, cells, strict=False))))
+    if not rows:
+        faults.append("no participant; add one line per participant below the header")
+    return _Table(columns, rows, faults + list(_identity_faults(columns, rows)))
+
+
+def _header_faults(columns: list[str]) -> Iterator[str]:
+    for column in REQUIRED_COLUMNS:
+        if column not in columns:
+            yield f"header: column '{column}' is missing; found are {', '.join(columns) or 'none'}"
+    for column in dict.fromkeys(columns):
+        if columns.count(column) > 1:
+            yield f"header: column '{column}' appears {columns.count(column)} times; keep one"
+
+
+def _identity_faults(columns: list[str], rows: list[tuple[int, dict[str, str]]]) -> Iterator[str]:
+    first_line: dict[str, int] = {}
+    for line, cells in rows:
+        if "image" in columns and not cells.get("image"):
+            yield f"line {line}, image: empty; give the path of the scan"
+        if "participant_id" not in columns:
+            continue
+        name = cells.get("participant_id", "")
+        if not ID_PATTERN.fullmatch(name):
+            yield f"line {line}, participant_id: '{name}' is not letters, digits, _ and -, a letter or digit first"
+        elif name in first_line:
+            yield f"line {line}, participant_id: '{name}' is already on line {first_line[name]}; ids are unique"
+        first_line.setdefault(name, line)
+
+
+def _typed(cells: Mapping[str, str], properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the empty cells and turn the numbers of numeric columns into numbers."""
+    return {
+        column: _number(cell) if _is_numeric(properties.get(column, {})) else cell
+        for column, cell in cells.items()
+        if cell
+    }
+
+
+def _number(cell: str) -> int | float | str:
+    if not _NUMBER.fullmatch(cell):
+        return cell
+    value = float(cell)
+    return int(value) if value.is_integer() else value
+
+
+def _is_numeric(rule: Mapping[str, Any]) -> bool:
+    return rule.get("type") in ("number", "integer") or any(isinstance(value, int) for value in rule.get("enum", ()))
+
+
+def _schema_faults(rows: list[tuple[int, dict[str, Any]]], schema: Mapping[str, Any]) -> Iterator[str]:
+    validator = Draft202012Validator(schema)
+    for line, row in rows:
+        for error in sorted(validator.iter_errors(row), key=lambda error: str(error.json_path)):
+            # The header and identity checks have already told these, with better advice.
+            if error.validator != "required" and list(error.path) != ["participant_id"]:
+                yield f"line {line}{_explain(error, schema['properties'])}"
+
+
+def _explain(error: ValidationError, properties: Mapping[str, Any]) -> str:
+    if not error.path:
+        return f": {error.message}; fill both cells or neither"
+    column = str(error.path[0])
+    return f", {column}: {error.message} ({properties[column]['description']} Empty if missing.)"
+
+
+def _raise_faults(path: str | Path, faults: list[str]) -> None:
+    if faults:
+        raise InputError("\n  ".join([f"{path} has faults:", *faults]))
