@@ -1,0 +1,177 @@
+"""Evaluations become the rows of a table: ours and the paper's values in columns of their own."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from drasclr_core.errors import InputError
+from drasclr_core.experiments import Column, Experiment, Row, required_results
+
+NOT_RUN = "not run here"
+_SCALE = {"ratio": 1.0, "percent": 100.0}
+_DECIMALS = {"ratio": 2, "percent": 1}
+# Enough for every reader, too few for the last bits that differ between two machines' linear algebra.
+_CSV_DECIMALS = 6
+
+TableRow = dict[str, Any]
+
+
+def build_table(experiment: Experiment, results: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[TableRow]:
+    """Return the table's rows, in the experiment's order, ready for `table_csv` and `table_markdown`.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Rows, columns and the paper's values.
+    results : mapping
+        (run, task) -> evaluation, as `drasclr_core.probes.evaluate_task` returns it.
+
+    Returns
+    -------
+    list of dict
+        ``method, group, run, note``, then for each column C: ``C_mean, C_sd`` over the folds, in the column's unit,
+        ``C_n`` subjects, ``C_paper, C_paper_sd``. None where there is no value.
+
+    Raises
+    ------
+    InputError
+        If an evaluation is missing, or the evaluations differ in readout, seed or number of folds.
+    """
+    missing = [f"{run} / {task}" for run, task in required_results(experiment) if (run, task) not in results]
+    if missing:
+        raise InputError(f"'{experiment.title}' lacks evaluations (run / task): {', '.join(missing)}")
+    _common_settings(list(results.values()))
+    return [_table_row(row, experiment.columns, results) for row in experiment.rows]
+
+
+def table_csv(rows: Sequence[TableRow]) -> str:
+    """Return the rows as comma-separated text with a header line; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _rounded(value) for key, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def table_markdown(experiment: Experiment, rows: Sequence[TableRow], footnotes: Sequence[str] = ()) -> str:
+    """Return the table as Markdown, one block per section of columns, in each ours and the paper's side by side.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The one that `rows` were built from.
+    rows : sequence of dict
+        From `build_table`.
+    footnotes : sequence of str
+        Lines below the table, such as those of `provenance_notes`.
+    """
+    sections = list(dict.fromkeys(column.section for column in experiment.columns.values()))
+    blocks = [_block(section, experiment, rows) for section in sections]
+    notes = [f"{row['method']}: {row['note']}." for row in rows if row["note"] not in ("", NOT_RUN)]
+    paper = "Columns headed *paper* quote the publication; all others were computed here. An en dash: no value."
+    lines = [f"- {line}" for line in (paper, *notes, *footnotes)]
+    return "\n\n".join([f"# {experiment.title}", *blocks, "\n".join(lines)]) + "\n"
+
+
+def provenance_notes(
+    results: Mapping[tuple[str, str], Mapping[str, Any]], *, cohort: str, config_hash: str
+) -> list[str]:
+    """Return the footnotes that say how the values came about.
+
+    Parameters
+    ----------
+    results : mapping
+        (run, task) -> evaluation, as for `build_table`.
+    cohort : str
+        The cohort that plays the experiment's role.
+    config_hash : str
+        Of the configuration in force.
+
+    Raises
+    ------
+    InputError
+        If the evaluations differ in readout, seed or number of folds.
+    """
+    readout, seed, folds = _common_settings(list(results.values()))
+    subjects: dict[str, set[int]] = {}
+    for (_, task), result in results.items():
+        subjects.setdefault(task, set()).add(result["n"])
+    counts = ", ".join(f"{task} {_range(numbers)}" for task, numbers in sorted(subjects.items()))
+    reasons = sorted({f"{task}: {result['reason']}." for (_, task), result in results.items() if result["reason"]})
+    unconverged = sorted(
+        f"{run} / {task}: the classifier did not converge in every fold."
+        for (run, task), result in results.items()
+        if not all(fold["converged"] for fold in result["folds"])
+    )
+    return [
+        f"Mean ± standard deviation over {folds} folds by subject (the folds' sample s.d.); readout: {readout}; "
+        f"seed {seed}.",
+        f"Cohort: {cohort}. Subjects with the label, by task: {counts}.",
+        *reasons,
+        *unconverged,
+        f"Configuration {config_hash}.",
+    ]
+
+
+def _common_settings(results: Sequence[Mapping[str, Any]]) -> tuple[str, int, int]:
+    settings = {(result["readout"], result["seed"], result["fold_count"]) for result in results}
+    if len(settings) != 1:
+        raise InputError(
+            f"A table needs evaluations with one readout, seed and number of folds, and has {sorted(settings)}: "
+            "evaluate again."
+        )
+    return settings.pop()
+
+
+def _table_row(
+    row: Row, columns: Mapping[str, Column], results: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> TableRow:
+    note = row.note or ("" if row.run else NOT_RUN)
+    cells: TableRow = {"method": row.label, "group": row.group, "run": row.run, "note": note}
+    for name, column in columns.items():
+        result = results[row.run, column.task] if row.run else None
+        scale = _SCALE[column.format]
+        summary = result["summary"][column.metric] if result else {"mean": None, "sd": None}
+        cells[f"{name}_mean"] = _times(summary["mean"], scale)
+        cells[f"{name}_sd"] = _times(summary["sd"], scale)
+        cells[f"{name}_n"] = result["n"] if result else None
+        cells[f"{name}_paper"], cells[f"{name}_paper_sd"] = row.paper.get(name, (None, None))
+    return cells
+
+
+def _block(section: str, experiment: Experiment, rows: Sequence[TableRow]) -> str:
+    columns = {name: column for name, column in experiment.columns.items() if column.section == section}
+    header = ["Method", "Run"]
+    for column in columns.values():
+        header += [column.label, "*paper*"]
+    lines = [header, ["---", "---"] + ["--:"] * (len(header) - 2)]
+    lines += [_markdown_cells(row, columns) for row in rows]
+    return "\n".join([f"## {section}", "", *("| " + " | ".join(line) + " |" for line in lines)])
+
+
+def _markdown_cells(row: TableRow, columns: Mapping[str, Column]) -> list[str]:
+    cells = [row["method"], f"`{row['run']}`" if row["run"] else NOT_RUN]
+    for name, column in columns.items():
+        decimals = _DECIMALS[column.format]
+        cells.append(_value(row[f"{name}_mean"], row[f"{name}_sd"], decimals))
+        cells.append(_value(row[f"{name}_paper"], row[f"{name}_paper_sd"], decimals))
+    return [cell.replace("|", "\\|") for cell in cells]
+
+
+def _value(value: float | None, sd: float | None, decimals: int) -> str:
+    if value is None:
+        return "–"
+    return f"{value:z.{decimals}f}" + ("" if sd is None else f" ± {sd:.{decimals}f}")
+
+
+def _times(value: float | None, scale: float) -> float | None:
+    return None if value is None else value * scale
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, _CSV_DECIMALS) + 0.0 if isinstance(value, float) else value
+
+
+def _range(numbers: set[int]) -> str:
+    return str(min(numbers)) if len(numbers) == 1 else f"{min(numbers)}-{max(numbers)}"
