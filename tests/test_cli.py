@@ -1,0 +1,68 @@
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from drasclr_core import __version__
+from drasclr_core.cli import app, cache_folder
+from drasclr_core.errors import InputError
+
+
+def drasclr(*arguments):
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture
+def lungs(monkeypatch):
+    """Stand in for drasclr_core.lungs, whose download needs a network; `targets` holds what was asked for."""
+    targets = []
+    stand_in = SimpleNamespace(targets=targets, fetch_weights=lambda target: targets.append(target) or target / "r231")
+    monkeypatch.setitem(sys.modules, "drasclr_core.lungs", stand_in)
+    return stand_in
+
+
+def test_version():
+    result = drasclr("version")
+    assert (result.exit_code, result.stdout) == (0, f"{__version__}\n")
+
+
+def test_fetch_weights_prints_where_they_are(lungs, tmp_path):
+    result = drasclr("fetch-weights", "--target", str(tmp_path))
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'r231'}\n")
+    assert lungs.targets == [tmp_path]
+
+
+def test_fetch_weights_goes_to_the_cache_by_default(lungs, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert drasclr("fetch-weights").exit_code == 0
+    assert lungs.targets == [tmp_path / "drasclr"]
+
+
+@pytest.mark.parametrize("xdg_cache_home", [None, ""])
+def test_cache_folder_without_xdg(monkeypatch, tmp_path, xdg_cache_home):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if xdg_cache_home is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", xdg_cache_home)
+    assert cache_folder() == Path(tmp_path, ".cache", "drasclr")
+
+
+def test_a_users_error_is_one_message_and_exit_code_2(lungs):
+    def refuse(target):
+        raise InputError("no network: copy the file by hand")
+
+    lungs.fetch_weights = refuse
+    result = drasclr("fetch-weights")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: no network: copy the file by hand\n"
+    assert result.stdout == ""
+
+
+def test_a_bug_is_not_disguised_as_a_users_error(lungs):
+    def fail(target):
+        raise ZeroDivisionError
+
+    lungs.fetch_weights = fail
+    assert isinstance(drasclr("fetch-weights").exception, ZeroDivisionError)
