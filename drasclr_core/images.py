@@ -1,0 +1,198 @@
+"""Read CT volumes in Hounsfield units, bring them to canonical axes and isotropic voxels, write them.
+
+Nothing of a file's header but its geometry survives reading: no name, date or comment reaches an image or a log.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from drasclr_core import scan_checks
+from drasclr_core.dicom import read_series
+from drasclr_core.errors import InputError
+from drasclr_core.scan_checks import AIR_HU, HIGHEST_HU
+from drasclr_core.scan_files import read_file
+from drasclr_core.separable import cubic_spline_weights, resample_slabs
+
+_ALIGNED_TOLERANCE = 1e-4  # sine of the angle to the canonical axes: 0.04 mm over 400 mm
+_OBLIQUE_MARGIN = 16  # input slices around an oblique slab; the B-spline's memory is shorter
+_OBLIQUE_SLAB = 48
+
+
+@dataclass(frozen=True)
+class _Grid:
+    size: tuple[int, ...]  # (x, y, z)
+    origin_mm: tuple[float, ...]
+    spacing_mm: tuple[float, ...]
+    direction: tuple[float, ...]
+
+
+def read_ct(path: str | Path) -> sitk.Image:
+    """Read one chest CT.
+
+    Parameters
+    ----------
+    path : path
+        A NIfTI, NRRD or MetaImage file, or the folder of a DICOM series.
+
+    Returns
+    -------
+    sitk.Image
+        int16 HU in [-1024, 3071], axes as stored (LPS physical space) and orthonormal, no header text.
+        What lies outside the field of view (-2048, -3024) has become -1024.
+
+    Raises
+    ------
+    InputError
+        If the path cannot be read, or does not hold exactly one chest CT in Hounsfield units.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder: correct the path in the participants table.")
+    try:
+        image = read_series(path) if path.is_dir() else read_file(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}): check the path and its permissions.") from error
+    scan_checks.check_size(str(path), image.GetSize())
+    scan_checks.check_spacing(str(path), image.GetSize(), image.GetSpacing())
+    direction = scan_checks.orthonormal_direction(str(path), image.GetDirection())
+    ct = sitk.GetImageFromArray(scan_checks.to_hu(str(path), sitk.GetArrayViewFromImage(image)))
+    ct.SetOrigin(image.GetOrigin())
+    ct.SetSpacing(image.GetSpacing())
+    ct.SetDirection(direction)
+    return ct
+
+
+def to_canonical(image: sitk.Image, axes: str = "LPS") -> sitk.Image:
+    """Permute and flip the axes so that they run along `axes` as nearly as possible; no voxel changes its value.
+
+    Parameters
+    ----------
+    image : sitk.Image
+        3D, orthonormal direction.
+    axes : str
+        Where x, y and z grow towards: L or R, then P or A, then S or I.
+
+    Returns
+    -------
+    sitk.Image
+        Its direction is exactly diagonal with elements 1 and -1, unless the scan is oblique (then the remaining
+        rotation is under 45 degrees, and `resample_isotropic` removes it).
+    """
+    target = axes_direction(axes)
+    if image.GetDirection() == target:
+        return image
+    oriented = sitk.DICOMOrient(image, axes)
+    if np.abs(np.subtract(oriented.GetDirection(), target)).max() <= _ALIGNED_TOLERANCE:
+        oriented.SetDirection(target)
+    return oriented
+
+
+def axes_direction(axes: str) -> tuple[float, ...]:
+    """Return the diagonal direction matrix, row-major, of axes such as "LPS" (the identity) or "LAS"."""
+    if len(axes) != 3 or any(letter not in pair for letter, pair in zip(axes, ("LR", "PA", "SI"), strict=True)):
+        raise InputError(f"preprocess.axes is {axes!r}: give L or R, then P or A, then S or I, such as LPS.")
+    signs = [1.0 if letter in "LPS" else -1.0 for letter in axes]
+    return tuple(float(value) for value in np.diag(signs).ravel())
+
+
+def resample_isotropic(image: sitk.Image, spacing_mm: float, axes: str = "LPS") -> sitk.Image:
+    """Resample to cubic voxels on canonical axes with a cubic B-spline, each voxel interpolated once.
+
+    Works in slabs along z, so that memory stays near the size of input and output.
+
+    Parameters
+    ----------
+    image : sitk.Image
+        HU, 3D, orthonormal direction of any orientation.
+    spacing_mm : float
+        Edge of the voxels wanted.
+    axes : str
+        As in `to_canonical`.
+
+    Returns
+    -------
+    sitk.Image
+        int16 HU in [-1024, 3071]. The first voxel's centre is that of the canonical volume (of its bounding box
+        where the scan is oblique), and floor((n - 1) * spacing / spacing_mm) + 1 voxels follow along each axis.
+        Outside the scan -1024.
+    """
+    image = to_canonical(image, axes)
+    direction = axes_direction(axes)
+    blocks = _aligned_blocks if image.GetDirection() == direction else _oblique_blocks
+    grid = _isotropic_grid(image, spacing_mm, direction)
+    hu = np.empty(grid.size[::-1], dtype=np.int16)
+    for rows, block in blocks(image, grid):
+        hu[rows] = np.clip(np.rint(block), AIR_HU, HIGHEST_HU)
+    result = sitk.GetImageFromArray(hu)
+    result.SetOrigin(grid.origin_mm)
+    result.SetSpacing(grid.spacing_mm)
+    result.SetDirection(direction)
+    return result
+
+
+def write_image(image: sitk.Image, path: str | Path) -> None:
+    """Write an image, quickly compressed where the format allows (suffix .nii.gz in all our outputs)."""
+    sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=1)
+
+
+def read_image(path: str | Path) -> sitk.Image:
+    """Read an image that this pipeline wrote."""
+    return sitk.ReadImage(str(path))
+
+
+def _isotropic_grid(image: sitk.Image, spacing_mm: float, direction: tuple[float, ...]) -> _Grid:
+    """Return the grid that covers the voxel centres of `image`, starting at the outermost."""
+    axes = np.array(direction).reshape(3, 3)
+    corners = itertools.product(*((0, count - 1) for count in image.GetSize()))
+    corners_mm = np.array([image.TransformIndexToPhysicalPoint(corner) for corner in corners]) @ axes
+    lowest_mm = corners_mm.min(axis=0)
+    steps = (corners_mm.max(axis=0) - lowest_mm) / spacing_mm
+    return _Grid(
+        size=tuple(math.floor(count + 1e-6) + 1 for count in steps),
+        origin_mm=tuple(float(value) for value in axes @ lowest_mm),
+        spacing_mm=(spacing_mm,) * 3,
+        direction=direction,
+    )
+
+
+def _aligned_blocks(image: sitk.Image, grid: _Grid) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    """Yield the resampled volume slab by slab where input and output axes are parallel."""
+    x, y, z = (
+        cubic_spline_weights(count, np.arange(wanted) * new_mm / old_mm)
+        for count, wanted, new_mm, old_mm in zip(
+            image.GetSize(), grid.size, grid.spacing_mm, image.GetSpacing(), strict=True
+        )
+    )
+    yield from resample_slabs(sitk.GetArrayViewFromImage(image), (z, y, x))
+
+
+def _oblique_blocks(image: sitk.Image, grid: _Grid) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    """Yield the resampled volume slab by slab from the input slices that each slab can see."""
+    axes = np.array(grid.direction).reshape(3, 3)
+    depth = image.GetSize()[2]
+    for start in range(0, grid.size[2], _OBLIQUE_SLAB):
+        stop = min(start + _OBLIQUE_SLAB, grid.size[2])
+        corners = np.array(list(itertools.product((0, grid.size[0] - 1), (0, grid.size[1] - 1), (start, stop - 1))))
+        corners_mm = grid.origin_mm + corners * grid.spacing_mm @ axes.T
+        seen = [image.TransformPhysicalPointToContinuousIndex(point)[2] for point in corners_mm.tolist()]
+        first = min(max(math.floor(min(seen)) - _OBLIQUE_MARGIN, 0), depth - 2)
+        last = max(min(math.ceil(max(seen)) + _OBLIQUE_MARGIN + 1, depth), first + 2)
+        block = sitk.Resample(
+            image[:, :, first:last],
+            (*grid.size[:2], stop - start),
+            sitk.Transform(),
+            sitk.sitkBSpline,
+            tuple(grid.origin_mm + axes @ (0, 0, start * grid.spacing_mm[2])),
+            grid.spacing_mm,
+            grid.direction,
+            AIR_HU,
+            sitk.sitkFloat32,
+        )
+        yield slice(start, stop), sitk.GetArrayFromImage(block)

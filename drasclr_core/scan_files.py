@@ -1,0 +1,129 @@
+"""Read a volume from a NIfTI, NRRD or MetaImage file, refusing what the reader would let pass half-read."""
+
+import gzip
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from drasclr_core import scan_checks
+from drasclr_core.errors import InputError
+
+_NIFTI_STARTS = (b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c")  # header length, NIfTI-1 and -2
+_META_STARTS = (b"ObjectType", b"NDims", b"Comment")
+FORMATS = {  # suffix -> the reader, and how such a file begins
+    ".nii.gz": ("NiftiImageIO", (b"\x1f\x8b",)),
+    ".nii": ("NiftiImageIO", _NIFTI_STARTS),
+    ".nrrd": ("NrrdImageIO", (b"NRRD",)),
+    ".nhdr": ("NrrdImageIO", (b"NRRD",)),
+    ".mha": ("MetaImageIO", _META_STARTS),
+    ".mhd": ("MetaImageIO", _META_STARTS),
+}
+_CHUNK_BYTES = 1 << 20
+_PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
+
+
+def read_file(path: Path) -> sitk.Image:
+    """Read one volume file; voxels as stored, with the file's own slope and intercept applied.
+
+    Parameters
+    ----------
+    path : Path
+        An existing file.
+
+    Returns
+    -------
+    sitk.Image
+        3D, one real number per voxel.
+
+    Raises
+    ------
+    InputError
+        If the suffix is unknown, the content is another format's, or the file is empty, truncated, damaged, sheared,
+        not 3D, or has several numbers per voxel.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(_format_of(path))
+    reader.SetFileName(str(path))
+    with quiet_reader():
+        try:
+            reader.ReadImageInformation()
+            _check_header(path, reader)
+            return reader.Execute()
+        except RuntimeError as error:
+            raise InputError(f"{path}: the file is damaged or incomplete: copy or convert the scan again.") from error
+
+
+@contextmanager
+def quiet_reader() -> Iterator[None]:
+    """Keep ITK's warnings off the console, and let it read directions that are orthonormal but for rounding."""
+    shown, permissive = sitk.ProcessObject.GetGlobalWarningDisplay(), os.environ.get(_PERMISSIVE)
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    os.environ[_PERMISSIVE] = "ON"
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+        if permissive is None:
+            del os.environ[_PERMISSIVE]
+        else:
+            os.environ[_PERMISSIVE] = permissive
+
+
+def _format_of(path: Path) -> str:
+    """Return the name of the reader, once the suffix is known and the content begins accordingly."""
+    suffix = next((suffix for suffix in FORMATS if path.name.lower().endswith(suffix)), None)
+    if suffix is None:
+        raise InputError(
+            f"{path}: not a known format: give {', '.join(FORMATS)}, or the folder that holds a DICOM series."
+        )
+    reader, starts = FORMATS[suffix]
+    with path.open("rb") as file:
+        content = file.read(16)
+    if not content:
+        raise InputError(f"{path}: the file is empty: copy the scan again.")
+    if not content.startswith(starts):
+        raise InputError(f"{path}: the content is not {suffix}: rename the file to what it is, or convert the scan.")
+    return reader
+
+
+def _check_header(path: Path, reader: sitk.ImageFileReader) -> None:
+    scan_checks.check_size(str(path), reader.GetSize())
+    scan_checks.check_spacing(str(path), reader.GetSize(), reader.GetSpacing())
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    if reader.GetNumberOfComponents() != 1 or "integer" not in kind and "float" not in kind or "vector" in kind:
+        raise InputError(
+            f"{path}: a voxel is {kind} with {reader.GetNumberOfComponents()} components, a CT has one real number: "
+            "give the grey-scale volume."
+        )
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        _check_nifti(path, {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}, reader.GetSize())
+
+
+def _check_nifti(path: Path, header: dict[str, str], size: tuple[int, ...]) -> None:
+    """Check what ITK passes over in silence: missing voxels (it reads zeros) and sheared axes (it straightens them)."""
+    if int(float(header["sform_code"])) > 0:
+        rows = [header[f"srow_{axis}"].split()[:3] for axis in "xyz"]
+        scan_checks.orthonormal_direction(str(path), [float(value) for row in rows for value in row])
+    expected = int(float(header["vox_offset"])) + math.prod(size) * int(header["bitpix"]) // 8
+    found = _gzip_bytes(path, expected) if path.name.lower().endswith(".gz") else path.stat().st_size
+    if found < expected:
+        raise InputError(
+            f"{path}: {found:,} of {expected:,} bytes are there: the file is truncated; copy the scan again."
+        )
+
+
+def _gzip_bytes(path: Path, most: int) -> int:
+    """Return how many bytes the file unpacks to, its checksums verified; stop at more than a CT of `most` needs."""
+    total = 0
+    try:
+        with gzip.open(path) as file:
+            while total <= most + _CHUNK_BYTES and (chunk := file.read(_CHUNK_BYTES)):
+                total += len(chunk)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: the gzip stream is truncated or damaged: copy the scan again.") from error
+    return total
