@@ -1,0 +1,98 @@
+"""The linear model between features and label, and the choice of its penalty."""
+
+import logging
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import KFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from drasclr_core.tasks import Task
+
+logger = logging.getLogger(__name__)
+
+# Ridge's penalty, and the inverse of logistic regression's C, on standardised features.
+PENALTIES = tuple(10.0**exponent for exponent in range(-2, 6))
+INNER_FOLDS = 5
+MAX_ITERATIONS = 5000
+
+
+def fit_readout(task: Task, penalty: float, inputs: npt.NDArray, truth: npt.NDArray) -> tuple[Pipeline, bool]:
+    """Fit the scaler and the linear model of a task.
+
+    Parameters
+    ----------
+    task : Task
+        A regression takes least squares (of least norm where features outnumber subjects) or ridge, the others
+        multinomial logistic regression; a single class in `truth` is what is then predicted.
+    penalty : float
+        Of the squared weights, beside the *summed* loss; 0 for none.
+    inputs : (n, F) array
+        Features, any scale.
+    truth : (n,) array
+        Labels.
+
+    Returns
+    -------
+    model : Pipeline
+        With scikit-learn's `predict`.
+    converged : bool
+        Whether the optimiser did.
+    """
+    model = make_pipeline(StandardScaler(), _estimator(task, penalty, classes=len(np.unique(truth))))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        model.fit(inputs, truth)
+    for warning in caught:
+        logger.debug("%s", warning.message)
+    return model, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+
+
+def choose_penalty(task: Task, inputs: npt.NDArray, truth: npt.NDArray, seed: int) -> float:
+    """Return the penalty of least squared error or log loss in an inner cross-validation; of equals the strongest.
+
+    Parameters
+    ----------
+    task : Task
+        As for `fit_readout`.
+    inputs : (n, F) array
+        Features of the training folds, one row per subject.
+    truth : (n,) array
+        Labels of the training folds.
+    seed : int
+        Of the inner folds.
+    """
+    if len(truth) < 2:
+        return PENALTIES[-1]
+    splits = list(KFold(min(INNER_FOLDS, len(truth)), shuffle=True, random_state=seed).split(inputs))
+
+    def loss(penalty: float) -> float:
+        return sum(
+            _loss(task, fit_readout(task, penalty, inputs[train], truth[train])[0], inputs[test], truth[test])
+            for train, test in splits
+        )
+
+    return min(reversed(PENALTIES), key=loss)
+
+
+def _estimator(task: Task, penalty: float, classes: int) -> Any:
+    if task.kind == "regression":
+        return Ridge(alpha=penalty) if penalty else LinearRegression()
+    if classes < 2:
+        return DummyClassifier(strategy="most_frequent")
+    return LogisticRegression(C=1 / penalty if penalty else np.inf, max_iter=MAX_ITERATIONS)
+
+
+def _loss(task: Task, model: Pipeline, inputs: npt.NDArray, truth: npt.NDArray) -> float:
+    if task.kind == "regression":
+        return float(np.sum((truth - model.predict(inputs)) ** 2))
+    # A class that the inner training folds lack costs the same under every penalty.
+    given = truth[:, None] == model.classes_[None]
+    probability = np.sum(model.predict_proba(inputs), axis=1, where=given)
+    return float(-np.log(np.clip(probability, 1e-12, 1)).sum())
