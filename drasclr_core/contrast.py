@@ -1,0 +1,197 @@
+"""One training step: views in, both losses, gradients, momentum update, queues out."""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from drasclr_core.encoder import Encoder
+from drasclr_core.losses import contrastive_logits, info_nce, neighbour_logits
+from drasclr_core.moco import KeyQueues, update_key_encoder
+from drasclr_core.parallel import Processes
+from drasclr_core.settings import PretrainSettings
+
+
+@dataclass(frozen=True)
+class Views:
+    """The augmented patches of one batch, those of this process's g groups.
+
+    Attributes
+    ----------
+    landmark : int
+        Landmark index.
+    subjects : (B,) int64 tensor
+        Subject indices of the whole batch, group after group.
+    queries, keys : (g, b, 1, P, P, P) tensors
+        Two views of each patch.
+    neighbours : (g, k, b, 1, P, P, P) tensor
+        A view of each neighbouring patch.
+    key_order : (B,) int64 tensor
+        In which order the keys of the whole batch are dealt to the groups.
+    """
+
+    landmark: int
+    subjects: Tensor
+    queries: Tensor
+    keys: Tensor
+    neighbours: Tensor
+    key_order: Tensor
+
+
+class Contrast:
+    """Query encoder, key encoder, queues and optimiser, and the step that moves them all.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Trained in place.
+    codes : (L, 3) array
+        Location codes.
+    neighbours : (L, at least k) array
+        Neighbour table.
+    settings : PretrainSettings
+    processes : Processes
+    device : torch.device
+
+    References
+    ----------
+    Yu et al., "DrasCLR", Medical Image Analysis 2024, sections 2.3 to 2.5.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        codes: np.ndarray,
+        neighbours: np.ndarray,
+        settings: PretrainSettings,
+        processes: Processes,
+        device: torch.device,
+    ) -> None:
+        self.settings, self.processes, self.device = settings, processes, device
+        self.dtype = torch.float64 if settings.precision == "float64" else torch.float32
+        self.encoder = encoder.to(device, self.dtype).train()
+        self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.codes = torch.as_tensor(codes, dtype=self.dtype, device=device)
+        self.neighbours = torch.as_tensor(neighbours[:, : settings.neighbours], device=device)
+        self.queues = KeyQueues(
+            landmarks=len(codes) if settings.queues == "landmark" else 1,
+            size=settings.queue_size,
+            dim=settings.feature_dim,
+            generator=torch.Generator().manual_seed(settings.seed),
+            device=device,
+            dtype=self.dtype,
+        )
+        self.optimiser = torch.optim.SGD(
+            self.encoder.parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        self._statistics: list[Tensor] = [
+            buffer for name, buffer in self.encoder.named_buffers() if name.endswith(("running_mean", "running_var"))
+        ]
+
+    def step(self, views: Views, learning_rate: float, stop: bool = False) -> tuple[Tensor, bool]:
+        """Learn from one batch.
+
+        Parameters
+        ----------
+        views : Views
+        learning_rate : float
+            For this step.
+        stop : bool
+            Whether this process wants to stop.
+
+        Returns
+        -------
+        (3,) tensor
+            Local loss, neighbouring loss, and how often the positive scored highest, over the whole batch.
+        bool
+            Whether any process wants to stop.
+        """
+        keys = self.encode_keys(views)
+        start = [buffer.clone() for buffer in self._statistics]
+        totals = [torch.zeros_like(buffer) for buffer in self._statistics]
+        measured = torch.zeros(4, dtype=self.dtype, device=self.device)
+        measured[3] = float(stop)
+        self.optimiser.zero_grad()
+        for place, group in enumerate(self.processes.own_groups):
+            measured[:3] += self._learn_from_group(views, place, group, keys)
+            # Every group starts from the same running statistics; their mean is kept.
+            torch._foreach_add_(totals, self._statistics)
+            torch._foreach_copy_(self._statistics, start)
+        self.processes.sum_([*self._gradients(), *totals, measured])
+        torch._foreach_div_(totals, self.processes.groups)
+        torch._foreach_copy_(self._statistics, totals)
+        for parameters in self.optimiser.param_groups:
+            parameters["lr"] = learning_rate
+        self.optimiser.step()
+        self.queues.enqueue(self._queue(views.landmark), keys, views.subjects)
+        return measured[:3], bool(measured[3]) if self.processes.count > 1 else stop
+
+    @torch.no_grad()
+    def encode_keys(self, views: Views) -> Tensor:
+        """Update the key encoder and return the keys of the whole batch, (B, C), in its order.
+
+        The keys are dealt to the groups in another order than the queries, so that batch statistics do not
+        give a query's own key away (MoCo's shuffling).
+        """
+        update_key_encoder(self.key_encoder, self.encoder, self.settings.key_momentum)
+        patches = self.processes.gather(views.keys.flatten(0, 1))
+        dealt = views.key_order.view(self.processes.groups, -1)[list(self.processes.own_groups)]
+        own = [self._project(self.key_encoder, patches[order], self.codes[views.landmark]) for order in dealt]
+        keys = self.processes.gather(torch.cat(own))
+        return keys[views.key_order.argsort()]
+
+    def logits(self, views: Views, place: int, group: int, keys: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the local and the neighbouring logits, (b, 1 + K) each, of one own group.
+
+        `place` is the group's row in the views, `group` its number; the second is None without neighbours.
+        """
+        share = self.settings.batch_size // self.settings.groups
+        mine = slice(group * share, (group + 1) * share)
+        queue = self._queue(views.landmark)
+        # The queue is overwritten after the step, before nothing that still needs it.
+        negatives, tau = self.queues.keys[queue], self.settings.temperature
+        masked = self.queues.same_subject(queue, views.subjects[mine]) if self.settings.mask_same_subject else None
+        query = self._project(self.encoder, views.queries[place], self.codes[views.landmark])
+        local = contrastive_logits(query, keys[mine], negatives, tau, masked)
+        if not self.settings.neighbours:
+            return local, None
+        around = views.neighbours[place]
+        codes = self.codes[self.neighbours[views.landmark]]
+        projected = self._project(self.encoder, around.flatten(0, 1), codes).unflatten(0, around.shape[:2])
+        return local, neighbour_logits(projected, keys[mine], negatives, tau, masked)
+
+    def state_dict(self) -> dict[str, dict]:
+        """Return everything that a checkpoint must hold."""
+        return {name: getattr(self, name).state_dict() for name in _STATE}
+
+    def load_state_dict(self, state: dict[str, dict]) -> None:
+        """Restore what `state_dict` returned."""
+        for name in _STATE:
+            getattr(self, name).load_state_dict(state[name])
+
+    def _learn_from_group(self, views: Views, place: int, group: int, keys: Tensor) -> Tensor:
+        """Add the group's share of the gradients; return its share of the three measures."""
+        local, around = self.logits(views, place, group, keys)
+        loss_local = info_nce(local)
+        loss_around = torch.zeros_like(loss_local) if around is None else info_nce(around)
+        ((loss_local + self.settings.beta * loss_around) / self.settings.groups).backward()
+        top1 = (local.argmax(1) == 0).to(local.dtype).mean()
+        return torch.stack([loss_local, loss_around, top1]).detach() / self.settings.groups
+
+    def _project(self, encoder: Encoder, x: Tensor, codes: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            return encoder.project(x, codes).to(self.dtype)
+
+    def _gradients(self) -> list[Tensor]:
+        return [parameter.grad for parameter in self.encoder.parameters() if parameter.grad is not None]
+
+    def _queue(self, landmark: int) -> int:
+        return landmark if self.settings.queues == "landmark" else 0
+
+
+_STATE = ("encoder", "key_encoder", "queues", "optimiser")

@@ -1,0 +1,76 @@
+"""The settings of one pretraining."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """What decides a pretraining; the defaults are the paper's (section 3).
+
+    Attributes
+    ----------
+    seed : int
+        Of every random stream.
+    epochs : int
+        Passes over all landmarks and subjects; 0 leaves the encoder as initialised.
+    batch_size : int
+        Subjects per batch (B), all at one landmark.
+    groups : int
+        Blocks of subjects with batch-norm statistics of their own (the paper's GPUs); divides `batch_size`.
+    neighbours : int
+        Neighbouring patches per subject (k).
+    beta : float
+        Weight of the neighbouring loss.
+    queue_size : int
+        Keys per queue (K).
+    queues : "landmark" or "global"
+        One queue per landmark, or one for all.
+    mask_same_subject : bool
+        Hide a query's own subject among the negatives.
+    temperature, key_momentum, learning_rate, momentum, weight_decay : float
+        As in the paper.
+    feature_dim, num_experts, conditioning
+        As of `encoder.Encoder`.
+    precision : "float32", "bfloat16" or "float64"
+        bfloat16 means autocast.
+    cpu_threads : int
+        Threads per process; results on a CPU depend on it in the last bits.
+    device : "auto", "cpu" or "cuda"
+        "auto" takes a GPU where there is one.
+    checkpoint_minutes : float
+        Time between checkpoints.
+    log_steps : int
+        Steps per row of the metrics.
+    row_memory_gb : float
+        Memory for bank rows held ahead.
+    """
+
+    seed: int = 0
+    epochs: int = 20
+    batch_size: int = 128
+    groups: int = 4
+    neighbours: int = 2
+    beta: float = 1.0
+    queue_size: int = 4096
+    queues: Literal["landmark", "global"] = "landmark"
+    mask_same_subject: bool = True
+    temperature: float = 0.2
+    key_momentum: float = 0.999
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    feature_dim: int = 128
+    num_experts: int = 8
+    conditioning: Literal["location", "none"] = "location"
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    cpu_threads: int = 2
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint_minutes: float = 10.0
+    log_steps: int = 10
+    row_memory_gb: float = 4.0
+
+    def decisive(self) -> dict[str, Any]:
+        """Return the settings that change the trained weights."""
+        harmless = {"checkpoint_minutes", "log_steps", "row_memory_gb"}
+        return {name: value for name, value in asdict(self).items() if name not in harmless}

@@ -1,0 +1,258 @@
+"""The pretraining loop: checkpoint, resume, stop on request, and the finished model folder."""
+
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from drasclr_core.augment import apply_views, draw_views
+from drasclr_core.bank import Bank
+from drasclr_core.batches import Patches, batches_per_landmark, epoch_batches, read_batches
+from drasclr_core.contrast import Contrast, Views
+from drasclr_core.encoder import Encoder
+from drasclr_core.errors import InputError
+from drasclr_core.io import atomic_path
+from drasclr_core.parallel import Processes, joined_processes
+from drasclr_core.settings import PretrainSettings
+from drasclr_core.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINTS_KEPT = 2
+
+_QUERY, _KEY, _NEIGHBOUR, _ORDER = range(4)  # random streams of a step
+
+
+def pretrain(bank: Bank, settings: PretrainSettings, work: Path) -> Encoder | None:
+    """Train an encoder on a bank; go on where an interrupted training in `work` left off.
+
+    Every random draw is a function of the seed, the step and the group, so the result depends neither on
+    interruptions nor on how many processes share the groups.
+
+    Parameters
+    ----------
+    bank : Bank
+        Patches of all subjects at all landmarks.
+    settings : PretrainSettings
+    work : path
+        Folder of this training alone: checkpoints, ``metrics.csv``, ``tensorboard/``.
+
+    Returns
+    -------
+    Encoder or None
+        The trained encoder in evaluation mode on the CPU; None where the process was asked to stop (SIGTERM),
+        with a checkpoint written.
+
+    Raises
+    ------
+    InputError
+        If the settings and the bank do not fit.
+    """
+    device = _device(settings)
+    _check(bank, settings)
+    torch.set_num_threads(settings.cpu_threads)
+    with joined_processes(settings.groups, device) as processes, _stop_requests() as stop:
+        loop = _Loop(bank, settings, processes, device, work)
+        loop.resume()
+        if not loop.run(stop):
+            return None
+    return loop.finished_encoder()
+
+
+def initial_encoder(settings: PretrainSettings) -> Encoder:
+    """Return an untrained encoder, a function of the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return Encoder(settings.feature_dim, settings.num_experts, settings.conditioning)
+
+
+def cosine_rate(base: float, step: int, steps: int) -> float:
+    """Return the learning rate of a step: half a cosine from `base` towards 0 over all steps (paper section 3)."""
+    return base * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def make_views(
+    patches: Patches, settings: PretrainSettings, processes: Processes, step: int, device: torch.device
+) -> Views:
+    """Draw and apply the views of one batch; every query, key and neighbour patch draws its own."""
+
+    def views(hu: np.ndarray, kind: int) -> Tensor:
+        own = [_augmented(hu[i], settings, (step, group, kind), device) for i, group in enumerate(processes.own_groups)]
+        return torch.stack(own)
+
+    order = np.random.default_rng([settings.seed, step, 0, _ORDER]).permutation(settings.batch_size)
+    around = patches.neighbours
+    flat = around.reshape(len(around), -1, *around.shape[3:])
+    neighbours = views(flat, _NEIGHBOUR).unflatten(1, around.shape[1:3]) if settings.neighbours else torch.empty(0)
+    return Views(
+        landmark=patches.batch.landmark,
+        subjects=torch.from_numpy(patches.batch.subjects.ravel()).to(device),
+        queries=views(patches.centre, _QUERY),
+        keys=views(patches.centre, _KEY),
+        neighbours=neighbours,
+        key_order=torch.from_numpy(order).to(device),
+    )
+
+
+def _augmented(
+    hu: np.ndarray, settings: PretrainSettings, stream: tuple[int, int, int], device: torch.device
+) -> Tensor:
+    rng = np.random.default_rng([settings.seed, *stream])
+    parameters = draw_views(len(hu), rng)
+    generator = torch.Generator(device).manual_seed(int(rng.integers(2**63)))
+    shape = (np.count_nonzero(parameters.noise_hu), *hu.shape[1:])
+    dtype = torch.float64 if settings.precision == "float64" else torch.float32
+    noise = torch.randn(shape, generator=generator, device=device, dtype=dtype)
+    return apply_views(torch.from_numpy(hu).to(device), parameters, noise)
+
+
+@dataclass
+class _Loop:
+    """The state of one training in one process."""
+
+    bank: Bank
+    settings: PretrainSettings
+    processes: Processes
+    device: torch.device
+    work: Path
+    step: int = 0
+    contrast: Contrast = field(init=False)
+    telemetry: Telemetry = field(init=False)
+
+    def __post_init__(self) -> None:
+        grid = self.bank.grid
+        encoder = initial_encoder(self.settings)
+        self.contrast = Contrast(encoder, grid.codes, grid.neighbours, self.settings, self.processes, self.device)
+        self.telemetry = Telemetry(self.work, self.settings, active=self.processes.rank == 0)
+        self.epoch_steps = int(batches_per_landmark(self.bank.valid, self.settings).sum())
+        self.steps = self.settings.epochs * self.epoch_steps
+
+    def run(self, stop: "_Stop") -> bool:
+        """Train to the end; return False if asked to stop before."""
+        saved = time.monotonic()
+        progress = tqdm(total=self.steps, initial=self.step, unit="step", disable=None if self._leads else True)
+        with progress, self.telemetry:
+            for patches in self._remaining():
+                views = make_views(patches, self.settings, self.processes, self.step, self.device)
+                rate = cosine_rate(self.settings.learning_rate, self.step, self.steps)
+                measures, stopping = self.contrast.step(views, rate, stop.requested)
+                self.step += 1
+                self.telemetry.add(self.step, measures, rate, self.steps)
+                progress.update()
+                if stopping:
+                    self.save()
+                    logger.warning("asked to stop: checkpoint at step %d of %d", self.step, self.steps)
+                    return self.step == self.steps
+                if time.monotonic() - saved > 60 * self.settings.checkpoint_minutes:
+                    self.save()
+                    saved = time.monotonic()
+        return True
+
+    def save(self) -> None:
+        """Write a checkpoint, whole or not at all, and drop the oldest."""
+        if self._leads:
+            state = {
+                "step": self.step,
+                "contrast": self.contrast.state_dict(),
+                "telemetry": self.telemetry.state_dict(),
+            }
+            with atomic_path(self.work / f"checkpoint-{self.step:09d}.pt") as path:
+                torch.save(state, path)
+            for old in _checkpoints(self.work)[:-CHECKPOINTS_KEPT]:
+                old.unlink()
+        self.processes.wait()
+
+    def resume(self) -> None:
+        """Go back to the newest checkpoint, if there is one."""
+        for path in _checkpoints(self.work)[-1:]:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.step = state["step"]
+            self.contrast.load_state_dict(state["contrast"])
+            self.telemetry.load_state_dict(state["telemetry"])
+            logger.info("resumed at step %d of %d from %s", self.step, self.steps, path)
+        self.processes.wait()
+        self.telemetry.start(self.step)
+
+    def finished_encoder(self) -> Encoder:
+        """Return the encoder for use: CPU, float32, evaluation mode."""
+        encoder = self.contrast.encoder.to("cpu", torch.float32).eval()
+        for name, buffer in encoder.named_buffers():
+            if name.endswith("num_batches_tracked"):
+                buffer.fill_(self.steps)  # as counted, it would depend on the number of processes
+        return encoder
+
+    def _remaining(self) -> Iterator[Patches]:
+        for epoch in range(self.settings.epochs):
+            done = self.step - epoch * self.epoch_steps
+            if done < self.epoch_steps:
+                batches = epoch_batches(self.bank.valid, self.settings, epoch)[done:]
+                yield from read_batches(self.bank, batches, self.settings, self.processes)
+
+    @property
+    def _leads(self) -> bool:
+        return self.processes.rank == 0
+
+
+class _Stop:
+    """Whether the process was asked to stop."""
+
+    requested = False
+
+
+@contextmanager
+def _stop_requests() -> Iterator[_Stop]:
+    """Note SIGTERM instead of dying of it, so that the step in hand ends and is saved."""
+    stop = _Stop()
+
+    def note(signum: int, frame: object) -> None:
+        stop.requested = True
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _checkpoints(work: Path) -> list[Path]:
+    return sorted(work.glob("checkpoint-*.pt"))
+
+
+def _device(settings: PretrainSettings) -> torch.device:
+    available = torch.cuda.is_available()
+    if settings.device == "cuda" and not available:
+        raise InputError("pretrain.device is 'cuda', but torch finds no GPU: use 'auto' or 'cpu'.")
+    if settings.device == "cpu" or not available:
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def _check(bank: Bank, settings: PretrainSettings) -> None:
+    count, table = len(bank.participant_ids), bank.grid.neighbours.shape[1]
+    if settings.epochs and settings.batch_size > count:
+        raise InputError(
+            f"pretrain.batch_size is {settings.batch_size}, but only {count} subjects were included: make it smaller."
+        )
+    if settings.epochs and settings.batch_size > settings.queue_size:
+        raise InputError(
+            f"pretrain.queue_size is {settings.queue_size}, less than one batch of {settings.batch_size} keys: raise it."
+        )
+    if settings.neighbours > table:
+        raise InputError(f"pretrain.neighbours is {settings.neighbours}, but landmarks.neighbours is {table}.")
+    counts = batches_per_landmark(bank.valid, settings)
+    if settings.epochs and not counts.any():
+        raise InputError(
+            f"No landmark has {settings.batch_size // settings.groups} valid subjects in each of "
+            f"{settings.groups} groups: make pretrain.batch_size or pretrain.groups smaller."
+        )
+    if settings.epochs and not counts.all():
+        logger.warning("landmarks %s have too few valid subjects and are not trained on", np.flatnonzero(counts == 0))

@@ -1,0 +1,127 @@
+import csv
+import math
+import os
+import signal
+
+import pytest
+import torch
+from toy_bank import toy_bank
+
+from drasclr_core import training
+from drasclr_core.errors import InputError
+from drasclr_core.settings import PretrainSettings
+from drasclr_core.training import cosine_rate, initial_encoder, pretrain
+
+SETTINGS = PretrainSettings(
+    epochs=2,
+    batch_size=4,
+    groups=2,
+    queue_size=6,
+    feature_dim=8,
+    num_experts=2,
+    device="cpu",
+    cpu_threads=1,
+    log_steps=3,
+    learning_rate=0.05,
+    key_momentum=0.9,
+)
+STEPS = 16  # 2 epochs, 4 landmarks, 8 subjects in batches of 4
+
+
+def changed(**changes):
+    return PretrainSettings(**{**vars(SETTINGS), **changes})
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def metric_rows(work):
+    with (work / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v for k, v in row.items() if k != "patches_per_second"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    work = tmp_path_factory.mktemp("undisturbed")
+    return pretrain(toy_bank(), SETTINGS, work), metric_rows(work)
+
+
+def test_it_moves_the_weights_and_reports(undisturbed):
+    encoder, rows = undisturbed
+    assert not same(encoder, initial_encoder(SETTINGS))
+    assert all(torch.isfinite(p).all() for p in encoder.parameters())
+    assert [int(row["step"]) for row in rows] == [3, 6, 9, 12, 15, 16]
+    assert float(rows[0]["learning_rate"]) == pytest.approx(cosine_rate(0.05, 2, STEPS))
+
+
+def test_same_seed_same_weights_another_seed_others(undisturbed, tmp_path):
+    assert same(pretrain(toy_bank(), SETTINGS, tmp_path / "a"), undisturbed[0])
+    assert not same(pretrain(toy_bank(), changed(seed=1, epochs=1), tmp_path / "b"), undisturbed[0])
+
+
+@pytest.mark.parametrize("stop_at", [1, 8, 11])
+def test_stopped_by_sigterm_and_run_again_it_ends_the_same(undisturbed, tmp_path, monkeypatch, stop_at):
+    make_views = training.make_views
+
+    def make_views_and_stop(patches, settings, processes, step, device):
+        if step == stop_at - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return make_views(patches, settings, processes, step, device)
+
+    monkeypatch.setattr(training, "make_views", make_views_and_stop)
+    assert pretrain(toy_bank(), SETTINGS, tmp_path) is None
+    monkeypatch.undo()
+    encoder = pretrain(toy_bank(), SETTINGS, tmp_path)
+    assert same(encoder, undisturbed[0])
+    assert metric_rows(tmp_path) == undisturbed[1]
+
+
+def test_broken_off_after_a_checkpoint_it_goes_back_to_it(undisturbed, tmp_path, monkeypatch):
+    make_views = training.make_views
+
+    def make_views_or_fail(patches, settings, processes, step, device):
+        if step == 7:
+            raise OSError("power cut")
+        return make_views(patches, settings, processes, step, device)
+
+    monkeypatch.setattr(training, "make_views", make_views_or_fail)
+    often = changed(checkpoint_minutes=0)
+    with pytest.raises(OSError, match="power cut"):
+        pretrain(toy_bank(), often, tmp_path)
+    monkeypatch.undo()
+    assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["checkpoint-000000006.pt", "checkpoint-000000007.pt"]
+    assert same(pretrain(toy_bank(), often, tmp_path), undisturbed[0])
+    assert metric_rows(tmp_path) == undisturbed[1]
+
+
+def test_no_epochs_leave_the_encoder_as_initialised(tmp_path):
+    encoder = pretrain(toy_bank(), changed(epochs=0, batch_size=400), tmp_path)
+    assert same(encoder, initial_encoder(SETTINGS).eval())
+
+
+def test_the_rate_follows_half_a_cosine():
+    assert cosine_rate(2.0, 0, 10) == 2
+    assert cosine_rate(2.0, 5, 10) == pytest.approx(1)
+    assert cosine_rate(2.0, 9, 10) == pytest.approx(1 + math.cos(0.9 * math.pi))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 10}, "pretrain.batch_size is 10, but only 8 subjects"),
+        ({"batch_size": 8, "queue_size": 4}, "pretrain.queue_size is 4"),
+        ({"neighbours": 4}, "pretrain.neighbours is 4, but landmarks.neighbours is 3"),
+    ],
+)
+def test_settings_that_do_not_fit_the_bank_are_refused(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        pretrain(toy_bank(), changed(**changes), tmp_path)
+
+
+def test_a_landmark_without_enough_valid_subjects_is_named(tmp_path):
+    valid = toy_bank().valid
+    valid[:, :4] = False
+    with pytest.raises(InputError, match="No landmark has 2 valid subjects in each of 2 groups"):
+        pretrain(toy_bank(valid=valid), SETTINGS, tmp_path)
