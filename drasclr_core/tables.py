@@ -69,7 +69,7 @@ def table_markdown(experiment: Experiment, rows: Sequence[TableRow], footnotes: 
     sections = list(dict.fromkeys(column.section for column in experiment.columns.values()))
     blocks = [_block(section, experiment, rows) for section in sections]
     notes = [f"{row['method']}: {row['note']}." for row in rows if row["note"] not in ("", NOT_RUN)]
-    paper = "Columns headed *paper* quote the publication; all others were computed here. An en dash: no value."
+    paper = "Columns headed *paper* quote the publication, on its own cohort; all others are ours. – means no value."
     lines = [f"- {line}" for line in (paper, *notes, *footnotes)]
     return "\n\n".join([f"# {experiment.title}", *blocks, "\n".join(lines)]) + "\n"
 

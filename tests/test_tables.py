@@ -213,7 +213,7 @@ def test_markdown_by_hand(toy):
         "| LAA-950 | `laa950` | 50.0 ± 25.0 | 55.8 | 66.7 | – |\n"
         "| Own idea | `own` | – | – | – | – |\n"
         "| MoCo | not run here | – | – | – | 67.6 ± 1.4 |\n\n"
-        "- Columns headed *paper* quote the publication; all others were computed here. An en dash: no value.\n"
+        "- Columns headed *paper* quote the publication, on its own cohort; all others are ours. – means no value.\n"
         "- Own idea: ours alone.\n"
         "- Seen.\n"
     )
