@@ -18,7 +18,7 @@ from drasclr_core.dicom import read_series
 from drasclr_core.errors import InputError
 from drasclr_core.scan_checks import AIR_HU, HIGHEST_HU
 from drasclr_core.scan_files import read_file
-from drasclr_core.separable import cubic_spline_weights, resample_slabs
+from drasclr_core.separable import cubic_spline_weights, resample_slabs, triangle_weights
 
 _ALIGNED_TOLERANCE = 1e-4  # sine of the angle to the canonical axes: 0.04 mm over 400 mm
 _OBLIQUE_MARGIN = 16  # input slices around an oblique slab; the B-spline's memory is shorter
@@ -196,3 +196,45 @@ def _oblique_blocks(image: sitk.Image, grid: _Grid) -> Iterator[tuple[slice, npt
             sitk.sitkFloat32,
         )
         yield slice(start, stop), sitk.GetArrayFromImage(block)
+
+
+def coarse_copy(image: sitk.Image, spacing_mm: float) -> sitk.Image:
+    """Return a smoothed or linearly interpolated float32 copy on LPS axes, for steps that need no detail.
+
+    Parameters
+    ----------
+    image : sitk.Image
+        HU, 3D, orthonormal direction of any orientation.
+    spacing_mm : float
+        Edge of the copy's voxels. Axes with finer voxels are averaged, coarser ones are interpolated.
+
+    Returns
+    -------
+    sitk.Image
+        float32 HU, grid as `resample_isotropic` lays it.
+    """
+    image = to_canonical(image)
+    direction = axes_direction("LPS")
+    grid = _isotropic_grid(image, spacing_mm, direction)
+    if image.GetDirection() != direction:
+        return sitk.Resample(
+            image,
+            grid.size,
+            sitk.Transform(),
+            sitk.sitkLinear,
+            grid.origin_mm,
+            grid.spacing_mm,
+            direction,
+            AIR_HU,
+            sitk.sitkFloat32,
+        )
+    ratios = [spacing_mm / value for value in image.GetSpacing()]
+    x, y, z = (
+        triangle_weights(count, np.arange(wanted) * ratio, max(ratio, 1.0))
+        for count, wanted, ratio in zip(image.GetSize(), grid.size, ratios, strict=True)
+    )
+    blocks = resample_slabs(sitk.GetArrayViewFromImage(image), (z, y, x))
+    result = sitk.GetImageFromArray(np.concatenate([block for _, block in blocks]))
+    result.SetOrigin(grid.origin_mm)
+    result.SetSpacing(grid.spacing_mm)
+    return result

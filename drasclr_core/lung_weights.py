@@ -1,0 +1,119 @@
+"""The weights of lungmask's R231 network: fetched once, on request, and checked by their sha256."""
+
+import hashlib
+import logging
+import pickle
+import urllib.error
+import urllib.request
+import warnings
+from pathlib import Path
+from types import ModuleType
+
+from drasclr_core.errors import InputError
+from drasclr_core.io import atomic_path
+
+logger = logging.getLogger(__name__)
+
+R231_SHA256 = "d5d2fc3df432115933491f115b283e94d1f5c841c0e82f6e7bd2d65d3ccde69f"
+_MODEL = "R231"
+_CLASSES = 3  # background, right, left
+_CHUNK_BYTES = 1 << 20
+_TIMEOUT_S = 60
+
+
+def check_weights(path: str | Path, sha256: str | None = R231_SHA256) -> Path:
+    """Return the path of a weights file once it is known to be the one expected, safe and of the right shape.
+
+    Parameters
+    ----------
+    path : path
+        A `torch.save`d state dict.
+    sha256 : str or None
+        What the file's digest must be; None for weights of one's own training.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, another, not a plain state dict, or not for three classes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such weights file: run `drasclr fetch-weights`, or set segmentation.weights to a copy."
+        )
+    if sha256 is not None:
+        _check_digest(path, _digest(path), sha256)
+    _check_content(path)
+    return path
+
+
+def fetch_weights(target: str | Path) -> Path:
+    """Download R231 from lungmask's own address to `target`; the file appears only when its sha256 is right.
+
+    Parameters
+    ----------
+    target : path
+        The file to write; left as it is where it is already right.
+
+    Returns
+    -------
+    Path
+        `target`.
+
+    Raises
+    ------
+    InputError
+        If the download fails or is not the published file.
+    """
+    target = Path(target)
+    if target.is_file() and _digest(target) == R231_SHA256:
+        return target
+    url = import_lungmask().MODEL_URLS[_MODEL][0]
+    logger.info("fetching %s", url)
+    with atomic_path(target) as partial:
+        try:
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer, partial.open("wb") as file:
+                while chunk := answer.read(_CHUNK_BYTES):
+                    file.write(chunk)
+        except (urllib.error.URLError, TimeoutError) as error:
+            raise InputError(
+                f"{url} cannot be fetched ({error}): copy the file from another machine and set segmentation.weights."
+            ) from error
+        _check_digest(url, _digest(partial), R231_SHA256)
+    return target
+
+
+def import_lungmask() -> ModuleType:
+    """Return `lungmask.mask`, its import kept from silencing everybody's warnings."""
+    with warnings.catch_warnings():
+        from lungmask import mask
+    return mask
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_digest(source: str | Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise InputError(
+            f"{source}: sha256 is {found}, expected {expected}: fetch the weights again with `drasclr fetch-weights`."
+        )
+
+
+def _check_content(path: Path) -> None:
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        classes = len(list(state.values())[-1])
+    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, TypeError, IndexError) as error:
+        raise InputError(f"{path}: not a file of plain network weights: fetch R231 again.") from error
+    if classes != _CLASSES:
+        raise InputError(f"{path}: weights for {classes} classes, R231 has {_CLASSES} (background, right, left).")
