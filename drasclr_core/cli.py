@@ -43,13 +43,13 @@ def version() -> None:
 @app.command()
 def fetch_weights(
     target: Annotated[
-        Path | None, typer.Option(help="Folder for the weights.", show_default="$XDG_CACHE_HOME/drasclr")
+        Path | None, typer.Option(help="File to write.", show_default="$XDG_CACHE_HOME/drasclr/lungmask-r231.pth")
     ] = None,
 ) -> None:
     """Download the lungmask weights (R231) once, check their sha256, and print where they are."""
-    from drasclr_core.lungs import fetch_weights as fetch
+    from drasclr_core.lung_weights import fetch_weights as fetch
 
-    typer.echo(fetch(target or cache_folder()))
+    typer.echo(fetch(target or cache_folder() / "lungmask-r231.pth"))
 
 
 def cache_folder() -> Path:

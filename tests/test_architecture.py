@@ -14,8 +14,8 @@ CORE = ROOT / "drasclr_core"
 # level of the word before its first underscore (`phantom_labels` that of `phantom`).
 LEVELS = {
     0: "errors io config experiments tasks settings",
-    1: "phantom cohort folds subject images scan separable dicom lungs airways ct_metrics registration landmarks masks "
-    "landmark patches",
+    1: "phantom cohort folds subject images scan separable dicom lungs lung airways ct_metrics registration masks "
+    "landmarks landmark patches",
     2: "layers encoder augment moco losses parallel",
     3: "bank batches contrast training checkpoint telemetry model_folder embedding dense released",
     4: "methods metrics readout probes survival detection",

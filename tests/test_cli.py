@@ -15,11 +15,11 @@ def drasclr(*arguments):
 
 
 @pytest.fixture
-def lungs(monkeypatch):
-    """Stand in for drasclr_core.lungs, whose download needs a network; `targets` holds what was asked for."""
+def weights(monkeypatch):
+    """Stand in for drasclr_core.lung_weights, whose download needs a network; `targets` holds what was asked for."""
     targets = []
-    stand_in = SimpleNamespace(targets=targets, fetch_weights=lambda target: targets.append(target) or target / "r231")
-    monkeypatch.setitem(sys.modules, "drasclr_core.lungs", stand_in)
+    stand_in = SimpleNamespace(targets=targets, fetch_weights=lambda target: targets.append(target) or target)
+    monkeypatch.setitem(sys.modules, "drasclr_core.lung_weights", stand_in)
     return stand_in
 
 
@@ -28,16 +28,16 @@ def test_version():
     assert (result.exit_code, result.stdout) == (0, f"{__version__}\n")
 
 
-def test_fetch_weights_prints_where_they_are(lungs, tmp_path):
-    result = drasclr("fetch-weights", "--target", str(tmp_path))
-    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'r231'}\n")
-    assert lungs.targets == [tmp_path]
+def test_fetch_weights_prints_where_they_are(weights, tmp_path):
+    result = drasclr("fetch-weights", "--target", str(tmp_path / "r231.pth"))
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'r231.pth'}\n")
+    assert weights.targets == [tmp_path / "r231.pth"]
 
 
-def test_fetch_weights_goes_to_the_cache_by_default(lungs, monkeypatch, tmp_path):
+def test_fetch_weights_goes_to_the_cache_by_default(weights, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert drasclr("fetch-weights").exit_code == 0
-    assert lungs.targets == [tmp_path / "drasclr"]
+    assert weights.targets == [tmp_path / "drasclr" / "lungmask-r231.pth"]
 
 
 @pytest.mark.parametrize("xdg_cache_home", [None, ""])
@@ -49,20 +49,20 @@ def test_cache_folder_without_xdg(monkeypatch, tmp_path, xdg_cache_home):
     assert cache_folder() == Path(tmp_path, ".cache", "drasclr")
 
 
-def test_a_users_error_is_one_message_and_exit_code_2(lungs):
+def test_a_users_error_is_one_message_and_exit_code_2(weights):
     def refuse(target):
         raise InputError("no network: copy the file by hand")
 
-    lungs.fetch_weights = refuse
+    weights.fetch_weights = refuse
     result = drasclr("fetch-weights")
     assert result.exit_code == 2
     assert result.stderr == "Error: no network: copy the file by hand\n"
     assert result.stdout == ""
 
 
-def test_a_bug_is_not_disguised_as_a_users_error(lungs):
+def test_a_bug_is_not_disguised_as_a_users_error(weights):
     def fail(target):
         raise ZeroDivisionError
 
-    lungs.fetch_weights = fail
+    weights.fetch_weights = fail
     assert isinstance(drasclr("fetch-weights").exception, ZeroDivisionError)
