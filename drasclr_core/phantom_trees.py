@@ -1,0 +1,195 @@
+"""Branching trees of a phantom (airways, vessels) and the rasterising of tubes and balls into voxels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Points = npt.NDArray[np.float64]
+
+_CHUNK_VOXELS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A voxel grid of the image-centred LPS frame: (z, y, x) shape, (x, y, z) spacing and origin in mm."""
+
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+
+    @property
+    def origin_mm(self) -> tuple[float, float, float]:
+        """Centre of voxel (0, 0, 0)."""
+        x, y, z = (-0.5 * (n - 1) * s for n, s in zip(self.shape[::-1], self.spacing_mm, strict=True))
+        return x, y, z
+
+    def axes_mm(self) -> tuple[npt.NDArray[np.float32], ...]:
+        """Return the open grids x (1, 1, X), y (1, Y, 1) and z (Z, 1, 1)."""
+        x, y, z = (
+            (o + s * np.arange(n)).astype(np.float32)
+            for o, s, n in zip(self.origin_mm, self.spacing_mm, self.shape[::-1], strict=True)
+        )
+        return x[None, None, :], y[None, :, None], z[:, None, None]
+
+
+@dataclass(frozen=True)
+class Tubes:
+    """Straight tubes: ends (S, 3) in mm, and radius at either end (S,) in mm."""
+
+    start_mm: Points
+    end_mm: Points
+    start_radius_mm: Points
+    end_radius_mm: Points
+
+    def scaled(self, factor: float, plus_mm: float = 0.0) -> "Tubes":
+        """Return the same tubes with other radii."""
+        radii = (factor * r + plus_mm for r in (self.start_radius_mm, self.end_radius_mm))
+        return Tubes(self.start_mm, self.end_mm, *radii)
+
+
+def join(*parts: Tubes) -> Tubes:
+    """Return all tubes of `parts` as one."""
+    names = ("start_mm", "end_mm", "start_radius_mm", "end_radius_mm")
+    return Tubes(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def polyline(points_mm: npt.ArrayLike, radius_mm: npt.ArrayLike) -> Tubes:
+    """Return the tubes along a line of points (P, 3) with one radius, or one per point."""
+    points = np.asarray(points_mm, dtype=np.float64)
+    radii = np.broadcast_to(np.asarray(radius_mm, dtype=np.float64), len(points))
+    return Tubes(points[:-1], points[1:], radii[:-1], radii[1:])
+
+
+def grow_tree(
+    root_mm: Points, leaves_mm: Points, leaf_radius_mm: float, exponent: float, rng: np.random.Generator
+) -> Tubes:
+    """Return a binary tree from `root_mm` (3,) that reaches every leaf.
+
+    Each branch goes part of the way to the centre of its leaves, which are then cut in two at the median of their
+    longest axis, after the volume-filling airway model of Tawhai et al. (J Appl Physiol 2004).
+
+    Parameters
+    ----------
+    root_mm : (3,) array
+    leaves_mm : (2**k, 3) array
+    leaf_radius_mm : float
+        Radius of the last branches.
+    exponent : float
+        The radius to this power is conserved at branchings (3 is Murray's law).
+    rng : numpy Generator
+        Varies how far a branch goes.
+    """
+    groups, positions = leaves_mm[None], root_mm[None]
+    parts = []
+    while True:
+        centres = groups.mean(axis=1)
+        leaves = groups.shape[1]
+        reach = rng.uniform(0.35, 0.5, size=(len(groups), 1)) if leaves > 1 else 1.0
+        ends = positions + reach * (centres - positions)
+        radius = np.full(len(groups), leaf_radius_mm * leaves ** (1 / exponent))
+        thinner = np.full(len(groups), leaf_radius_mm * max(leaves / 2, 0.5) ** (1 / exponent))
+        parts.append(Tubes(positions, ends, radius, 0.5 * (radius + thinner)))
+        if leaves == 1:
+            return join(*parts)
+        groups, positions = _halve(groups), np.repeat(ends, 2, axis=0)
+
+
+def _halve(groups: Points) -> Points:
+    """Cut each group of points (G, P, 3) at the median of its longest axis: (2 G, P / 2, 3)."""
+    longest = np.argmax(np.ptp(groups, axis=1), axis=1)
+    keys = np.take_along_axis(groups, longest[:, None, None], axis=2)[..., 0]
+    order = np.argsort(keys, axis=1)
+    return np.take_along_axis(groups, order[..., None], axis=1).reshape(2 * len(groups), -1, 3)
+
+
+def tube_fraction(tubes: Tubes, grid: Grid) -> npt.NDArray[np.float32]:
+    """Return the share of each voxel that the tubes fill, (z, y, x), clipped to 1.
+
+    Tubes far thinner than a voxel keep their volume, so that they fade as partial volume does.
+    """
+    fraction = np.zeros(int(np.prod(grid.shape)), dtype=np.float32)
+    pitch = 0.5 * min(grid.spacing_mm)
+    points, volumes = _fill_tubes(tubes, pitch)
+    share = (volumes / np.prod(grid.spacing_mm)).astype(np.float32)
+    _splat(fraction, grid, points, share)
+    return np.minimum(fraction, 1.0).reshape(grid.shape)
+
+
+def _fill_tubes(tubes: Tubes, pitch_mm: float) -> tuple[Points, Points]:
+    """Return points spread through the tubes about `pitch_mm` apart (P, 3), and the volume of each in mm3."""
+    axis = tubes.end_mm - tubes.start_mm
+    length = np.linalg.norm(axis, axis=1)
+    steps = np.maximum(np.ceil(length / pitch_mm), 1).astype(int)
+    tube = np.repeat(np.arange(len(steps)), steps)
+    along = (np.arange(len(tube)) - np.repeat(np.cumsum(steps) - steps, steps) + 0.5) / steps[tube]
+    radius = tubes.start_radius_mm[tube] + along * (tubes.end_radius_mm - tubes.start_radius_mm)[tube]
+    centre = tubes.start_mm[tube] + along[:, None] * axis[tube]
+    volume = np.pi * radius**2 * (length / steps)[tube]
+
+    discs = np.maximum(np.ceil(np.pi * (radius / pitch_mm) ** 2), 1).astype(int)
+    disc = np.repeat(np.arange(len(discs)), discs)
+    number = np.arange(len(disc)) - np.repeat(np.cumsum(discs) - discs, discs)
+    # Sunflower seeds: even over a disc for any number of them; the golden angle, turned from disc to disc.
+    distance = radius[disc] * np.sqrt((number + 0.5) / discs[disc])
+    angle = 2.399963 * number + 1.7 * disc
+    across, upwards = _normal_plane(axis / np.maximum(length, 1e-9)[:, None])
+    owner = tube[disc]
+    offset = across[owner] * np.cos(angle)[:, None] + upwards[owner] * np.sin(angle)[:, None]
+    return centre[disc] + distance[:, None] * offset, (volume / discs)[disc]
+
+
+def _normal_plane(direction: Points) -> tuple[Points, Points]:
+    helper: Points = np.where(np.abs(direction[:, 2:]) < 0.9, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]])
+    across = np.cross(direction, helper)
+    across = across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
+    return across, np.cross(direction, across)
+
+
+def _splat(fraction: npt.NDArray[np.float32], grid: Grid, points: Points, share: npt.NDArray[np.float32]) -> None:
+    """Add each point's share to its eight neighbouring voxels, by trilinear weights."""
+    index = (points - grid.origin_mm) / grid.spacing_mm
+    inside = np.all((index >= 0) & (index < np.array(grid.shape[::-1]) - 1), axis=1)
+    index, share = index[inside], share[inside]
+    corner = index.astype(np.int64)
+    rest = (index - corner).astype(np.float32)
+    _, rows, columns = grid.shape
+    flat = (corner[:, 2] * rows + corner[:, 1]) * columns + corner[:, 0]
+    for step in np.ndindex(2, 2, 2):
+        weight = np.prod(np.where(step, rest, 1.0 - rest), axis=1, dtype=np.float32)
+        np.add.at(fraction, flat + (step[2] * rows + step[1]) * columns + step[0], share * weight)
+
+
+def ball_fraction(centres_mm: Points, radii_mm: Points, grid: Grid) -> npt.NDArray[np.float32]:
+    """Return the share of each voxel that the balls fill, (z, y, x); overlapping balls count once."""
+    fraction = np.zeros(int(np.prod(grid.shape)), dtype=np.float32)
+    edge = max(grid.spacing_mm)
+    classes = np.ceil((radii_mm + edge) / edge).astype(int)
+    for reach in np.unique(classes):
+        members = np.flatnonzero(classes == reach)
+        window = _ball_window(reach * edge, grid)
+        for part in np.array_split(members, max(1, len(members) * len(window) // _CHUNK_VOXELS)):
+            _stamp(fraction, grid, centres_mm[part], radii_mm[part], window)
+    return fraction.reshape(grid.shape)
+
+
+def _ball_window(reach_mm: float, grid: Grid) -> npt.NDArray[np.int64]:
+    """Return the voxel offsets (x, y, z) within `reach_mm` of a centre, and half a voxel more."""
+    spacing = np.array(grid.spacing_mm)
+    half = np.ceil(reach_mm / spacing).astype(int)
+    offsets = np.stack(np.meshgrid(*(np.arange(-h, h + 1) for h in half), indexing="ij"), axis=-1).reshape(-1, 3)
+    return offsets[np.linalg.norm(offsets * spacing, axis=1) <= reach_mm + 0.5 * spacing.max()]
+
+
+def _stamp(
+    fraction: npt.NDArray[np.float32], grid: Grid, centres: Points, radii: Points, window: npt.NDArray[np.int64]
+) -> None:
+    spacing = np.array(grid.spacing_mm, dtype=np.float32)
+    index = (centres - grid.origin_mm) / grid.spacing_mm
+    nearest = np.rint(index).astype(np.int64)
+    shift = (index - nearest).astype(np.float32)
+    distance = np.linalg.norm((window[None] - shift[:, None]).astype(np.float32) * spacing, axis=2)
+    share = np.clip((radii[:, None].astype(np.float32) - distance) / spacing.max() + 0.5, 0.0, 1.0)
+    voxel = nearest[:, None] + window[None]
+    kept = (share > 0) & np.all((voxel >= 0) & (voxel < np.array(grid.shape[::-1])), axis=2)
+    x, y, z = voxel[kept].T
+    np.maximum.at(fraction, (z * grid.shape[1] + y) * grid.shape[2] + x, share[kept])
