@@ -89,9 +89,10 @@ def fetch_weights(target: str | Path) -> Path:
 
 
 def import_lungmask() -> ModuleType:
-    """Return `lungmask.mask`, its import kept from silencing everybody's warnings."""
+    """Return `lungmask.mask`, kept from silencing everybody's warnings and from writing to the console."""
     with warnings.catch_warnings():
         from lungmask import mask
+    mask.logger.handlers.clear()
     return mask
 
 

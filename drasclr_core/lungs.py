@@ -25,7 +25,7 @@ _WALL_MM = 4.0  # around the lumen of an airway
 _CLOSING_MM = 8.0  # vessels up to twice this wide belong to the lung
 _LEAST_RATIO = 0.15  # of the larger lung's volume
 _LEAST_DISTANCE_MM = 50.0  # between the centres of two lungs, left to right
-_MOST_EROSION_MM = 12.0
+_DEEPEST_CONTACT_MM = 24.0  # half the width over which two lungs may touch
 _NETWORK_SLICES = 4  # at a time: 20, lungmask's default, take 3 GB
 _FULL = 200  # a coarse voxel of lung, as a share that uint8 can hold
 
@@ -184,10 +184,11 @@ def _part_lungs(air: BoolArray, hu: npt.NDArray[np.float32]) -> tuple[BoolArray,
 
 def _cut_apart(both: BoolArray) -> tuple[BoolArray, BoolArray]:
     """Part two lungs that touch: shrink until they come apart, then let both grow back to where they meet."""
-    for radius in range(1, _voxels(_MOST_EROSION_MM) + 1):
-        labels, sizes = masks.components(masks.erode(both, radius))
+    depths = masks.depth(both)
+    for radius in range(1, _voxels(_DEEPEST_CONTACT_MM) + 1):
+        labels, sizes = masks.components(depths > radius)
         if len(sizes) > 1 and _are_pair(labels == 1, labels == 2):
-            regions = masks.flood_from(both, np.where(labels <= 2, labels, 0).astype(np.uint8))
+            regions = masks.flood(depths, np.where(labels <= 2, labels, 0).astype(np.uint8), both)
             return regions == 1, regions == 2
     return both, np.zeros_like(both)
 

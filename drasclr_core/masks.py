@@ -56,23 +56,31 @@ def components(mask: BoolArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.i
     return sitk.GetArrayFromImage(labels).astype(np.int64), sizes
 
 
-def flood_from(mask: BoolArray, markers: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Share out the mask among `markers`, the borders running through its narrowest places.
+def depth(mask: BoolArray) -> npt.NDArray[np.float32]:
+    """Return each voxel's distance, in voxels, to the border of the mask: positive inside, negative outside."""
+    distance = sitk.SignedMaurerDistanceMap(_to_image(mask), insideIsPositive=True, squaredDistance=False)
+    return sitk.GetArrayFromImage(distance)
+
+
+def flood(depths: npt.NDArray[np.float32], markers: npt.NDArray[np.uint8], mask: BoolArray) -> npt.NDArray[np.uint8]:
+    """Share out the mask among `markers`, the borders running where the mask is narrowest.
 
     Parameters
     ----------
-    mask : (Z, Y, X) bool array
-        What is shared out.
+    depths : (Z, Y, X) float32 array
+        As `depth` gives them.
     markers : (Z, Y, X) uint8 array
         Labels from which the regions grow, 0 elsewhere.
+    mask : (Z, Y, X) bool array
+        What is shared out.
 
     Returns
     -------
     (Z, Y, X) uint8 array
         The marker each voxel of the mask belongs to, 0 outside.
     """
-    depth = sitk.SignedMaurerDistanceMap(_to_image(mask), insideIsPositive=False, squaredDistance=False)
-    regions = sitk.MorphologicalWatershedFromMarkers(depth, sitk.GetImageFromArray(markers), markWatershedLine=False)
+    relief, seeds = sitk.GetImageFromArray(-depths), sitk.GetImageFromArray(markers)
+    regions = sitk.MorphologicalWatershedFromMarkers(relief, seeds, markWatershedLine=False)
     return np.where(mask, sitk.GetArrayFromImage(regions), 0).astype(np.uint8)
 
 

@@ -1,0 +1,218 @@
+import hashlib
+import io
+import urllib.error
+import warnings
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from volumes import AIR, LUNG, TISSUE, thorax
+
+from drasclr_core import lung_weights
+from drasclr_core.errors import InputError, QualityError
+from drasclr_core.lungs import LEFT, RIGHT, lung_metrics, segment_lungmask, segment_threshold
+
+
+def dice(found, truth):
+    return 2 * (found & truth).sum() / (found.sum() + truth.sum())
+
+
+def labels_of(ct):
+    result = segment_threshold(ct)
+    assert result.GetPixelID() == sitk.sitkUInt8
+    assert result.IsSameImageGeometryAs(ct)
+    return sitk.GetArrayFromImage(result)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"touching": True},
+        {"spacing_mm": (1.5, 1.5, 8.0)},
+        {"spacing_mm": (4.2, 4.2, 4.0)},
+        {"table": "apart"},
+        {"table": "touching"},
+        {"lung_hu": -955, "noise_hu": 40.0},
+        {"lung_hu": -600},
+    ],
+    ids=str,
+)
+def test_each_lung_is_found_on_its_side(options):
+    volume = thorax(**options)
+    found = labels_of(volume.ct)
+    for side in (RIGHT, LEFT):
+        assert dice(found == side, volume.lungs == side) > 0.95, side
+
+
+def test_the_trachea_is_not_lung():
+    found = labels_of(thorax().ct)
+    x, y, z = 50, 30, 80  # the middle of the trachea at 3 mm
+    assert found[z, y, x] == 0
+    assert not found[-8:].any()  # above the lungs there is only trachea
+
+
+def test_a_single_lung_keeps_its_side_and_the_other_has_none():
+    volume = thorax(left_lung=False)
+    found = labels_of(volume.ct)
+    assert set(np.unique(found)) == {0, RIGHT}
+    assert dice(found == RIGHT, volume.lungs == RIGHT) > 0.95
+
+
+@pytest.mark.parametrize("order", ["RAS", "LAS", "PSR"])
+def test_flipped_and_permuted_axes_give_the_same_lungs(order):
+    volume = thorax()
+    turned = segment_threshold(sitk.DICOMOrient(volume.ct, order))
+    back = sitk.GetArrayFromImage(sitk.DICOMOrient(turned, "LPS"))
+    assert dice(back == RIGHT, volume.lungs == RIGHT) > 0.95
+    assert dice(back == LEFT, volume.lungs == LEFT) > 0.95
+
+
+def test_vessels_and_small_nodules_belong_to_the_lung():
+    volume = thorax()
+    hu = sitk.GetArrayFromImage(volume.ct)
+    hu[40:44, 30, 15:40] = TISSUE
+    ct = sitk.GetImageFromArray(hu)
+    ct.CopyInformation(volume.ct)
+    assert (labels_of(ct)[40:44, 30, 20:40] == RIGHT).all()
+
+
+def test_no_lung_is_refused():
+    volume = thorax()
+    hu = np.where(volume.lungs > 0, TISSUE, sitk.GetArrayFromImage(volume.ct))
+    hu[60:, 20:40, 40:60] = TISSUE  # nor a trachea
+    ct = sitk.GetImageFromArray(hu.astype(np.int16))
+    ct.SetSpacing(volume.ct.GetSpacing())
+    with pytest.raises(QualityError, match="no lung"):
+        segment_threshold(ct)
+
+
+def mask_of(array, spacing_mm=(10.0, 10.0, 10.0)):
+    mask = sitk.GetImageFromArray(array.astype(np.uint8))
+    mask.SetSpacing(spacing_mm)
+    return mask
+
+
+def test_lung_metrics_by_hand():
+    array = np.zeros((20, 20, 20))
+    array[5:15, 5:15, 2:8] = RIGHT  # 600 voxels of 1 ml
+    array[5:15, 5:15, 12:16] = LEFT
+    assert lung_metrics(mask_of(array)) == pytest.approx(
+        {"right_lung_l": 0.6, "left_lung_l": 0.4, "lung_l": 1.0, "touches_border_fraction": 0.0}
+    )
+
+
+def test_border_fraction_is_relative_to_the_largest_section():
+    array = np.zeros((20, 20, 20))
+    array[10:, 5:15, 2:12] = RIGHT
+    array[-1, 5:15, 2:9] = 0  # 30 of 100 voxels reach the top
+    metrics = lung_metrics(mask_of(array))
+    assert metrics["touches_border_fraction"] == pytest.approx(0.3)
+    with pytest.raises(QualityError, match="30% .* at most 20%"):
+        lung_metrics(mask_of(array), most_border_fraction=0.2)
+
+
+def test_too_little_lung_is_refused():
+    array = np.zeros((10, 10, 10))
+    array[2:8, 2:8, 2:8] = LEFT
+    with pytest.raises(QualityError, match=r"0\.22 l, more than 0\.5 l"):
+        lung_metrics(mask_of(array))
+
+
+@pytest.fixture(scope="module")
+def random_weights(tmp_path_factory):
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        from lungmask.resunet import UNet
+    torch.manual_seed(0)
+    network = UNet(n_classes=3, padding=True, depth=5, up_mode="upsample", batch_norm=True)
+    with torch.inference_mode():  # balance the classes, or one of them takes every voxel
+        network.last.bias -= network.eval()(torch.rand(1, 1, 64, 64)).mean(dim=(0, 2, 3))
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def test_lungmask_is_called_as_its_own_api_is(random_weights):
+    ct = thorax((4.0, 4.0, 4.0)).ct[:, :, 30:32]
+    found = segment_lungmask(ct, random_weights, sha256=None)
+    network = lung_weights.import_lungmask()
+    expected = network.LMInferer(modelpath=str(random_weights), tqdm_disable=True).apply(ct)
+    assert np.unique(expected).size > 1
+    assert np.array_equal(sitk.GetArrayFromImage(found), expected)
+    assert found.IsSameImageGeometryAs(ct)
+
+
+def test_missing_weights_say_how_to_get_them(tmp_path):
+    with pytest.raises(InputError, match=r"drasclr fetch-weights.*segmentation\.weights"):
+        segment_lungmask(thorax().ct, tmp_path / "none.pth")
+
+
+def test_other_weights_are_refused(random_weights):
+    with pytest.raises(InputError, match="expected d5d2fc3d"):
+        lung_weights.check_weights(random_weights)
+    digest = hashlib.sha256(random_weights.read_bytes()).hexdigest()
+    assert lung_weights.check_weights(random_weights, digest) == random_weights
+
+
+class Trap:
+    def __reduce__(self):
+        return open, (Trap.path, "w")
+
+
+def test_a_pickle_is_not_executed(tmp_path):
+    import torch
+
+    Trap.path = str(tmp_path / "sprung")
+    torch.save({"last.bias": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(InputError, match="not a file of plain network weights"):
+        lung_weights.check_weights(tmp_path / "trap.pth", None)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_truncated_weights_are_refused(tmp_path, random_weights):
+    (tmp_path / "half.pth").write_bytes(random_weights.read_bytes()[:100_000])
+    with pytest.raises(InputError, match="not a file of plain network weights"):
+        lung_weights.check_weights(tmp_path / "half.pth", None)
+
+
+def test_weights_for_other_classes_are_refused(tmp_path):
+    import torch
+
+    torch.save({"last.bias": torch.zeros(6)}, tmp_path / "lobes.pth")
+    with pytest.raises(InputError, match="6 classes"):
+        lung_weights.check_weights(tmp_path / "lobes.pth", None)
+
+
+def test_fetched_weights_appear_only_when_they_are_right(tmp_path, monkeypatch):
+    asked = []
+
+    def answer(url, timeout):
+        asked.append(url)
+        return io.BytesIO(b"published")
+
+    monkeypatch.setattr("urllib.request.urlopen", answer)
+    with pytest.raises(InputError, match="sha256"):
+        lung_weights.fetch_weights(tmp_path / "r231.pth")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(lung_weights, "R231_SHA256", hashlib.sha256(b"published").hexdigest())
+    assert lung_weights.fetch_weights(tmp_path / "r231.pth").read_bytes() == b"published"
+    assert asked[0].endswith("unet_r231-d5d2fc3d.pth")
+    lung_weights.fetch_weights(tmp_path / "r231.pth")
+    assert len(asked) == 2  # already there: not asked again
+
+
+def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch):
+    def refuse(url, timeout):
+        raise urllib.error.URLError("no route")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(InputError, match=r"no route.*copy the file"):
+        lung_weights.fetch_weights(tmp_path / "r231.pth")
+
+
+def test_lungs_and_air_differ_in_the_test_volume():
+    """The oracle itself: its lungs lie where its HU say so."""
+    volume = thorax(noise_hu=0.0)
+    hu = sitk.GetArrayFromImage(volume.ct)
+    assert set(np.unique(hu[volume.lungs > 0])) <= {LUNG, AIR}
