@@ -4,6 +4,7 @@ A subject depends on the seed and its own id alone, never on the size of the coh
 are the same at every voxel spacing: all is placed in millimetres before any voxel is painted.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +25,8 @@ from drasclr_core.phantom_disease import (
 )
 from drasclr_core.phantom_labels import Traits, draw_traits, participant_row, random_stream
 from drasclr_core.phantom_shape import FIELD_OF_VIEW_MM, SIDES, Thorax, fissure_mm, lung_depth_mm, sample_lung_points
-from drasclr_core.phantom_tissue import BLOOD_HU, LUMEN_HU, WALL_HU, Trees, draw_trees, edge, paint_background
-from drasclr_core.phantom_trees import Grid, ball_fraction, tube_fraction
+from drasclr_core.phantom_tissue import BLOOD_HU, LUMEN_HU, WALL_HU, Trees, draw_trees, paint_background
+from drasclr_core.phantom_trees import Grid, ball_fraction, edge, tube_fraction
 
 DEFAULT_SPACING_MM = (2.0, 2.0, 2.5)
 
@@ -33,6 +34,7 @@ _PARENCHYMA_HU, _HOLE_HU, _PANLOBULAR_DROP_HU = -872.0, -982.0, 82.0
 _GRAVITY_HU = 18.0  # front to middle, middle to back
 _SPACING_LIMITS_MM = (0.4, 8.0)
 _MIN_HU, _MAX_HU = -1024, 3071
+_MIDLINE_MM = 30.0  # no lung crosses the image's midline by more
 
 
 @dataclass(frozen=True)
@@ -170,44 +172,62 @@ def _paint_lungs(
     ct_hu: npt.NDArray[np.float32], patient: Patient, trees: Trees, grid: Grid
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Paint lungs and airways into `ct_hu`; return the masks of the lungs and of the disease."""
-    x, y, z = grid.axes_mm()
     lungs, truth = np.zeros(grid.shape, dtype=np.uint8), np.zeros(grid.shape, dtype=np.uint8)
-    lumen = tube_fraction(trees.lumen, grid)
-    outer = np.maximum(tube_fraction(trees.airway, grid), lumen)
-    vessels = tube_fraction(trees.vessels, grid)
-    holes = [
-        ball_fraction(hole.centres_mm, hole.radii_mm, grid)
-        for hole in (patient.lesions.centrilobular, patient.lesions.paraseptal)
-    ]
-    noise = random_stream(patient.seed, patient.index, "texture")
-    textures = (NoiseField(14.0, noise), NoiseField(4.0, noise))
-    for label, side in SIDES.items():
-        depth = lung_depth_mm(patient.thorax, side, x, y, z)
-        voxels = np.nonzero(depth > -0.5 * max(grid.spacing_mm))
-        places = (x[0, 0, voxels[2]], y[0, voxels[1], 0], z[voxels[0], 0, 0])
-        share = edge(depth[voxels], max(grid.spacing_mm))
-        centri, para = (hole[voxels] for hole in holes)
-        inside_hu, labels = _parenchyma(patient, depth[voxels], places, vessels[voxels], centri, para, textures)
-        ct_hu[voxels] += share * (inside_hu - ct_hu[voxels])
+    fills = [tube_fraction(trees.vessels, grid)]
+    for holes in (patient.lesions.centrilobular, patient.lesions.paraseptal):
+        fills.append(ball_fraction(holes.centres_mm, holes.radii_mm, grid))
+    rng = random_stream(patient.seed, patient.index, "texture")
+    textures = (NoiseField(14.0, rng), NoiseField(4.0, rng))
+    for slab, (label, side) in itertools.product(grid.slabs(), SIDES.items()):
+        part = (slab, slice(None), _half(grid, side))
+        share, hu, labels = _paint_lung(patient, side, grid, part, [fill[part] for fill in fills], textures)
+        ct_hu[part] += share * (hu - ct_hu[part])
         lung = share > 0.5
-        lungs[tuple(axis[lung] for axis in voxels)] = label
-        truth[tuple(axis[lung] for axis in voxels)] = labels[lung]
-    ct_hu += outer * (WALL_HU - ct_hu)
+        lungs[part][lung] = label
+        truth[part][lung] = labels[lung]
+    del fills
+    lumen = tube_fraction(trees.lumen, grid)
+    ct_hu += np.maximum(tube_fraction(trees.airway, grid), lumen) * (WALL_HU - ct_hu)
     ct_hu += lumen * (LUMEN_HU - ct_hu)
     return lungs, truth
+
+
+def _half(grid: Grid, side: int) -> slice:
+    """Return the columns of one side of the body, and some beyond the midline."""
+    columns = np.flatnonzero(side * grid.axes_mm()[0].ravel() > -_MIDLINE_MM)
+    return slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _paint_lung(
+    patient: Patient,
+    side: int,
+    grid: Grid,
+    part: tuple[slice, slice, slice],
+    fills: list[npt.NDArray[np.float32]],
+    textures: tuple[NoiseField, NoiseField],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Return, for one part of the volume, each voxel's share of lung, the HU of that lung, and its truth label."""
+    x, y, z = grid.axes_mm()
+    x, z = x[..., part[2]], z[part[0]]
+    depth = lung_depth_mm(patient.thorax, side, x, y, z)
+    share = edge(depth, max(grid.spacing_mm)).astype(np.float32)
+    hu, labels = np.zeros(share.shape, dtype=np.float32), np.zeros(share.shape, dtype=np.uint8)
+    voxels = np.nonzero(share)
+    places = (x[0, 0, voxels[2]], y[0, voxels[1], 0], z[voxels[0], 0, 0])
+    hu[voxels], labels[voxels] = _parenchyma(patient, depth[voxels], places, [f[voxels] for f in fills], textures)
+    return share, hu, labels
 
 
 def _parenchyma(
     patient: Patient,
     depth_mm: npt.NDArray[np.float32],
     places_mm: tuple[npt.NDArray[np.float32], ...],
-    vessels: npt.NDArray[np.float32],
-    centrilobular: npt.NDArray[np.float32],
-    paraseptal: npt.NDArray[np.float32],
+    fills: list[npt.NDArray[np.float32]],
     textures: tuple[NoiseField, NoiseField],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Return HU and truth label of lung voxels (V,), given their depth, place, and shares of vessel and holes."""
     thorax, (x, y, z) = patient.thorax, places_mm
+    vessels, centrilobular, paraseptal = fills
     coarse, fine = (texture(*places_mm) for texture in textures)
     panlobular = patient.lesions.panlobular.extent(thorax, depth_mm, *places_mm)
     ground_glass = patient.lesions.ground_glass.extent(thorax, depth_mm, *places_mm)

@@ -17,7 +17,7 @@ from drasclr_core.phantom_shape import (
     lung_depth_of,
     sample_lung_points,
 )
-from drasclr_core.phantom_trees import Grid, Tubes, grow_tree, join, polyline, tube_fraction
+from drasclr_core.phantom_trees import Grid, Tubes, edge, grow_tree, join, polyline, tube_fraction
 
 Volume = npt.NDArray[np.float32]
 Array = npt.NDArray[np.floating]
@@ -31,7 +31,6 @@ _COUCH_HU = -780.0
 _VERTEBRA_MM = 24.0
 
 _AIRWAY_LEAVES, _VESSEL_LEAVES = 64, 1024
-_SLAB_VOXELS = 1_500_000
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,7 @@ def paint_background(thorax: Thorax, traits: Traits, trees: Trees, grid: Grid) -
     """Return HU (z, y, x) of body, bones, heart, great vessels and couch, with fat where the lungs will be."""
     ct_hu = np.empty(grid.shape, dtype=np.float32)
     x, y, z = grid.axes_mm()
-    slices = max(1, _SLAB_VOXELS // (grid.shape[1] * grid.shape[2]))
-    for first in range(0, grid.shape[0], slices):
-        slab = slice(first, first + slices)
+    for slab in grid.slabs():
         ct_hu[slab] = _paint_slab(thorax, x, y, z[slab], max(grid.spacing_mm))
     _blend(ct_hu, tube_fraction(trees.great_vessels, grid), BLOOD_HU)
     for bones, cartilage in _ribs(thorax):
@@ -81,11 +78,6 @@ def paint_background(thorax: Thorax, traits: Traits, trees: Trees, grid: Grid) -
         _blend(ct_hu, tube_fraction(bones.scaled(0.62), grid), _MARROW_HU)
         _blend(ct_hu, tube_fraction(cartilage, grid), _CARTILAGE_HU)
     return ct_hu
-
-
-def edge(depth_mm: Array, width_mm: float) -> Array:
-    """Return the share of a voxel of `width_mm` that lies inside a surface `depth_mm` away."""
-    return np.clip(depth_mm / width_mm + 0.5, 0.0, 1.0)
 
 
 def _blend(ct_hu: Volume, share: Array, value_hu: float) -> None:

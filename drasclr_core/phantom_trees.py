@@ -1,13 +1,15 @@
 """Branching trees of a phantom (airways, vessels) and the rasterising of tubes and balls into voxels."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 Points = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating]
 
-_CHUNK_VOXELS = 4_000_000
+_SLAB_VOXELS, _CHUNK_VOXELS, _CHUNK_POINTS = 400_000, 300_000, 200_000
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class Grid:
         )
         return x[None, None, :], y[None, :, None], z[:, None, None]
 
+    def slabs(self) -> Iterator[slice]:
+        """Yield the ranges of slices of slabs small enough for the processor's cache."""
+        slices = max(1, _SLAB_VOXELS // (self.shape[1] * self.shape[2]))
+        for first in range(0, self.shape[0], slices):
+            yield slice(first, min(first + slices, self.shape[0]))
+
 
 @dataclass(frozen=True)
 class Tubes:
@@ -45,6 +53,16 @@ class Tubes:
         """Return the same tubes with other radii."""
         radii = (factor * r + plus_mm for r in (self.start_radius_mm, self.end_radius_mm))
         return Tubes(self.start_mm, self.end_mm, *radii)
+
+    def every(self, step: int, first: int) -> "Tubes":
+        """Return each `step`-th tube, from the one at `first`."""
+        part = slice(first, None, step)
+        return Tubes(self.start_mm[part], self.end_mm[part], self.start_radius_mm[part], self.end_radius_mm[part])
+
+    def volume_mm3(self) -> float:
+        """Return the volume of all tubes, overlaps counted twice."""
+        length = np.linalg.norm(self.end_mm - self.start_mm, axis=1)
+        return float(np.sum(length * np.pi * (0.5 * (self.start_radius_mm + self.end_radius_mm)) ** 2))
 
 
 def join(*parts: Tubes) -> Tubes:
@@ -102,6 +120,11 @@ def _halve(groups: Points) -> Points:
     return np.take_along_axis(groups, order[..., None], axis=1).reshape(2 * len(groups), -1, 3)
 
 
+def edge(depth_mm: Array, width_mm: float) -> Array:
+    """Return the share of a voxel of `width_mm` that lies inside a surface `depth_mm` away."""
+    return np.clip(depth_mm / width_mm + 0.5, 0.0, 1.0)
+
+
 def tube_fraction(tubes: Tubes, grid: Grid) -> npt.NDArray[np.float32]:
     """Return the share of each voxel that the tubes fill, (z, y, x), clipped to 1.
 
@@ -109,9 +132,11 @@ def tube_fraction(tubes: Tubes, grid: Grid) -> npt.NDArray[np.float32]:
     """
     fraction = np.zeros(int(np.prod(grid.shape)), dtype=np.float32)
     pitch = 0.5 * min(grid.spacing_mm)
-    points, volumes = _fill_tubes(tubes, pitch)
-    share = (volumes / np.prod(grid.spacing_mm)).astype(np.float32)
-    _splat(fraction, grid, points, share)
+    parts = 1 + int(tubes.volume_mm3() / pitch**3) // _CHUNK_POINTS
+    for first in range(parts):
+        points, volumes = _fill_tubes(tubes.every(parts, first), pitch)
+        share = (volumes / np.prod(grid.spacing_mm)).astype(np.float32)
+        _splat(fraction, grid, points, share)
     return np.minimum(fraction, 1.0).reshape(grid.shape)
 
 
@@ -160,36 +185,52 @@ def _splat(fraction: npt.NDArray[np.float32], grid: Grid, points: Points, share:
 
 
 def ball_fraction(centres_mm: Points, radii_mm: Points, grid: Grid) -> npt.NDArray[np.float32]:
-    """Return the share of each voxel that the balls fill, (z, y, x); overlapping balls count once."""
-    fraction = np.zeros(int(np.prod(grid.shape)), dtype=np.float32)
-    edge = max(grid.spacing_mm)
-    classes = np.ceil((radii_mm + edge) / edge).astype(int)
-    for reach in np.unique(classes):
-        members = np.flatnonzero(classes == reach)
-        window = _ball_window(reach * edge, grid)
-        for part in np.array_split(members, max(1, len(members) * len(window) // _CHUNK_VOXELS)):
-            _stamp(fraction, grid, centres_mm[part], radii_mm[part], window)
-    return fraction.reshape(grid.shape)
+    """Return the share of each voxel that the balls fill, (z, y, x).
+
+    Overlapping balls count once; balls with their centre outside the grid are left out.
+    """
+    if not len(radii_mm):
+        return np.zeros(grid.shape, dtype=np.float32)
+    voxel = max(grid.spacing_mm)
+    step = 0.4 * voxel
+    classes = np.ceil((radii_mm + 0.5 * voxel) / step).astype(int)
+    margin = np.ceil((classes.max() * step + voxel) / np.array(grid.spacing_mm)).astype(int)[::-1]
+    padded = np.zeros(np.array(grid.shape) + 2 * margin, dtype=np.float32)
+    for size in np.unique(classes):
+        members = np.flatnonzero(classes == size)
+        window = _ball_window(size * step, grid)
+        for part in np.array_split(members, 1 + len(members) * len(window) // _CHUNK_VOXELS):
+            _stamp(padded, margin, grid, centres_mm[part], radii_mm[part], window)
+    inner = tuple(slice(m, m + n) for m, n in zip(margin, grid.shape, strict=True))
+    return padded[inner]
 
 
 def _ball_window(reach_mm: float, grid: Grid) -> npt.NDArray[np.int64]:
-    """Return the voxel offsets (x, y, z) within `reach_mm` of a centre, and half a voxel more."""
-    spacing = np.array(grid.spacing_mm)
+    """Return the voxel offsets (z, y, x) that a ball reaching `reach_mm` from the middle of a voxel may touch."""
+    spacing = np.array(grid.spacing_mm[::-1])
     half = np.ceil(reach_mm / spacing).astype(int)
     offsets = np.stack(np.meshgrid(*(np.arange(-h, h + 1) for h in half), indexing="ij"), axis=-1).reshape(-1, 3)
-    return offsets[np.linalg.norm(offsets * spacing, axis=1) <= reach_mm + 0.5 * spacing.max()]
+    # The centre may be off the middle of its voxel by half a diagonal.
+    return offsets[np.linalg.norm(offsets * spacing, axis=1) <= reach_mm + 0.5 * np.linalg.norm(spacing)]
 
 
 def _stamp(
-    fraction: npt.NDArray[np.float32], grid: Grid, centres: Points, radii: Points, window: npt.NDArray[np.int64]
+    padded: npt.NDArray[np.float32],
+    margin: npt.NDArray[np.int64],
+    grid: Grid,
+    centres: Points,
+    radii: Points,
+    window: npt.NDArray[np.int64],
 ) -> None:
-    spacing = np.array(grid.spacing_mm, dtype=np.float32)
-    index = (centres - grid.origin_mm) / grid.spacing_mm
+    spacing = np.array(grid.spacing_mm[::-1])
+    index = (centres[:, ::-1] - grid.origin_mm[::-1]) / spacing
     nearest = np.rint(index).astype(np.int64)
-    shift = (index - nearest).astype(np.float32)
-    distance = np.linalg.norm((window[None] - shift[:, None]).astype(np.float32) * spacing, axis=2)
-    share = np.clip((radii[:, None].astype(np.float32) - distance) / spacing.max() + 0.5, 0.0, 1.0)
-    voxel = nearest[:, None] + window[None]
-    kept = (share > 0) & np.all((voxel >= 0) & (voxel < np.array(grid.shape[::-1])), axis=2)
-    x, y, z = voxel[kept].T
-    np.maximum.at(fraction, (z * grid.shape[1] + y) * grid.shape[2] + x, share[kept])
+    inside = np.all((nearest >= 0) & (nearest < grid.shape), axis=1)
+    shift = ((index - nearest) * spacing)[inside].astype(np.float32)
+    places = (window * spacing).astype(np.float32)
+    squared = (places**2).sum(axis=1) - 2.0 * (shift @ places.T) + (shift**2).sum(axis=1)[:, None]
+    distance = np.sqrt(np.maximum(squared, 0.0))
+    share = edge(radii[inside, None].astype(np.float32) - distance, max(grid.spacing_mm))
+    strides = np.array(padded.strides) // padded.itemsize
+    voxels = ((nearest[inside] + margin) @ strides)[:, None] + window @ strides
+    np.maximum.at(padded.reshape(-1), voxels.ravel(), share.ravel())
