@@ -1,16 +1,66 @@
 """From patches to features: one vector per landmark, and their mean per subject."""
 
+import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import zarr
 
-from drasclr_core.bank import Bank
+from drasclr_core.bank import Bank, open_bank
 from drasclr_core.encoder import Encoder, normalise_hu
 from drasclr_core.errors import InputError
+from drasclr_core.io import atomic_directory
+from drasclr_core.model_folder import load_model
+
+logger = logging.getLogger(__name__)
 
 BATCH = 64  # patches per forward pass: large enough to fill the cores, small enough for any GPU
+
+
+def embed_to_folder(bank_path: str | Path, model_folder: str | Path, folder: Path, threads: int) -> None:
+    """Embed a bank and publish the features folder.
+
+    Writes ``landmarks.zarr``: `features` (N, L, D) float32, `valid` (N, L), `landmarks_mm` (L, 3), attribute
+    `participant_ids`; and ``features.parquet``: participant_id, fold (-1: one embedding for all folds), f0, f1, ...
+
+    Parameters
+    ----------
+    bank_path, model_folder : paths
+        To read.
+    folder : path
+        To write.
+    threads : int
+        Of a computation on the CPU.
+
+    Raises
+    ------
+    InputError
+        If the model was trained on other landmarks, or a subject has no valid landmark.
+    """
+    import pandas as pd
+
+    torch.set_num_threads(threads)
+    bank, model = open_bank(bank_path), load_model(model_folder)
+    if model.grid.to_json() != bank.grid.to_json():
+        raise InputError(f"{model_folder} was trained on other landmarks than {bank_path} holds: train on this atlas.")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    count, dim = len(bank.participant_ids), model.description["architecture"]["feature_dim"]
+    features = np.empty((count, len(bank.grid), dim), np.float32)
+    for landmark, row in enumerate(embed_bank(bank, model.encoder, device)):
+        features[:, landmark] = row
+        logger.info("embedded landmark %d of %d", landmark + 1, len(bank.grid))
+    means = subject_features(features, bank.valid)
+    frame = pd.DataFrame(means, columns=[f"f{i}" for i in range(dim)])
+    frame.insert(0, "fold", -1)
+    frame.insert(0, "participant_id", bank.participant_ids)
+    with atomic_directory(folder) as partial:
+        frame.sort_values("participant_id").to_parquet(partial / "features.parquet", index=False)
+        store = zarr.create_group(partial / "landmarks.zarr", attributes={"participant_ids": bank.participant_ids})
+        for name, values in (("features", features), ("valid", bank.valid.T), ("landmarks_mm", bank.grid.points_mm)):
+            store.create_array(name, data=np.ascontiguousarray(values))
 
 
 def embed_bank(bank: Bank, encoder: Encoder, device: torch.device) -> Iterator[npt.NDArray[np.float32]]:
@@ -36,6 +86,13 @@ def embed_patches(hu: npt.NDArray[np.int16], code: torch.Tensor, encoder: Encode
     """Return the features, (N, D), of patches (N, 32, 32, 32) in HU that share one location code (3,)."""
     parts = [encoder(normalise_hu(part.to(code.device))[:, None], code) for part in torch.from_numpy(hu).split(BATCH)]
     return torch.cat(parts).cpu().numpy()
+
+
+@torch.inference_mode()
+def embed_locations(hu: npt.NDArray[np.int16], codes: torch.Tensor, encoder: Encoder) -> npt.NDArray[np.float32]:
+    """Return the features, (L, D), of patches (L, 32, 32, 32) in HU that each have a location code of their own."""
+    parts = zip(torch.from_numpy(hu).split(BATCH), codes.split(BATCH), strict=True)
+    return torch.cat([encoder(normalise_hu(part)[:, None], code) for part, code in parts]).numpy()
 
 
 def subject_features(features: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:

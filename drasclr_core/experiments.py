@@ -8,13 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonschema import Draft202012Validator
-
-from drasclr_core.errors import InputError
+from drasclr_core.documents import raise_faults, read_yaml, schema_faults
 from drasclr_core.tasks import TASKS
-
-_SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "experiment.schema.yaml"
 
 
 @dataclass(frozen=True)
@@ -66,10 +61,8 @@ def load_experiment(path: str | Path) -> Experiment:
     InputError
         If the file is absent or no YAML, a key stands twice, or with every other fault at once, by dotted key.
     """
-    content = _read_yaml(Path(path))
-    faults = list(_schema_faults(content)) or list(_cross_faults(content))
-    if faults:
-        raise InputError("\n  ".join([f"{path} has faults:", *faults]))
+    content = read_yaml(path)
+    raise_faults(str(path), schema_faults(content, "experiment") or list(_cross_faults(content)))
     return Experiment(
         title=content["title"],
         cohort=content["cohort"],
@@ -87,36 +80,6 @@ def required_results(experiment: Experiment) -> list[tuple[str, str]]:
         if row.run is not None
     ]
     return list(dict.fromkeys(pairs))
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML lets the last of two equal keys win in silence: a value of the paper could vanish."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"'{key.value}' stands twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        # The loader is a SafeLoader: no object but plain data comes out of it.
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; the experiments are the YAML files in experiments/") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {error}") from None
-
-
-def _schema_faults(content: Any) -> Iterator[str]:
-    validator = Draft202012Validator(yaml.safe_load(_SCHEMA.read_text(encoding="utf-8")))
-    for error in sorted(validator.iter_errors(content), key=lambda error: error.json_path):
-        yield f"{'.'.join(map(str, error.absolute_path)) or 'top level'}: {error.message}"
 
 
 def _cross_faults(content: dict[str, Any]) -> Iterator[str]:

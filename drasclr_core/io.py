@@ -27,6 +27,7 @@ class Record:
     participant_id: str
     stage: str
     status: str  # "ok" or "excluded"
+    excluded_by: str | None = None  # the stage that excluded it: this or an earlier one, or "table"
     reason: str | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -122,20 +123,21 @@ def run_subject_stage(
         As written to ``record.json``.
     """
     start = time.perf_counter()
-    reason = exclude_reason or _first_exclusion(upstream)
+    excluded_by, reason = ("table", exclude_reason) if exclude_reason else _first_exclusion(upstream)
     metrics: dict[str, Any] = {}
     with atomic_directory(folder) as partial:
         if reason is None:
             try:
                 metrics = work(partial)
             except (InputError, QualityError) as error:
-                reason = f"{stage}: {error}"
-                logger.warning("%s excluded: %s", participant_id, reason)
+                excluded_by, reason = stage, str(error)
+                logger.warning("%s excluded by %s: %s", participant_id, stage, reason)
                 _empty(partial)
         record = Record(
             participant_id=participant_id,
             stage=stage,
             status="ok" if reason is None else "excluded",
+            excluded_by=excluded_by,
             reason=reason,
             metrics=metrics,
             versions={"drasclr": __version__},
@@ -145,12 +147,12 @@ def run_subject_stage(
     return record
 
 
-def _first_exclusion(folders: Iterable[str | Path]) -> str | None:
+def _first_exclusion(folders: Iterable[str | Path]) -> tuple[str | None, str | None]:
     for folder in folders:
         record = read_record(folder)
         if record.excluded:
-            return record.reason
-    return None
+            return record.excluded_by, record.reason
+    return None, None
 
 
 def _empty(folder: Path) -> None:

@@ -32,7 +32,7 @@ CHECKPOINTS_KEPT = 2
 _QUERY, _KEY, _NEIGHBOUR, _ORDER = range(4)  # random streams of a step
 
 
-def pretrain(bank: Bank, settings: PretrainSettings, work: Path) -> Encoder | None:
+def pretrain(bank: Bank, settings: PretrainSettings, work: Path) -> tuple[Encoder, bool] | None:
     """Train an encoder on a bank; go on where an interrupted training in `work` left off.
 
     Every random draw is a function of the seed, the step and the group, so the result depends neither on
@@ -48,9 +48,9 @@ def pretrain(bank: Bank, settings: PretrainSettings, work: Path) -> Encoder | No
 
     Returns
     -------
-    Encoder or None
-        The trained encoder in evaluation mode on the CPU; None where the process was asked to stop (SIGTERM),
-        with a checkpoint written.
+    (Encoder, bool) or None
+        The trained encoder in evaluation mode on the CPU, and whether this process is the one to save it. None
+        where the training was asked to stop (SIGTERM), with a checkpoint written.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def pretrain(bank: Bank, settings: PretrainSettings, work: Path) -> Encoder | No
         loop.resume()
         if not loop.run(stop):
             return None
-    return loop.finished_encoder()
+    return loop.finished_encoder(), processes.rank == 0
 
 
 def initial_encoder(settings: PretrainSettings) -> Encoder:
@@ -244,7 +244,7 @@ def _check(bank: Bank, settings: PretrainSettings) -> None:
         )
     if settings.epochs and settings.batch_size > settings.queue_size:
         raise InputError(
-            f"pretrain.queue_size is {settings.queue_size}, less than one batch of {settings.batch_size} keys: raise it."
+            f"pretrain.queue_size is {settings.queue_size}, less than a batch of {settings.batch_size} keys: raise it."
         )
     if settings.neighbours > table:
         raise InputError(f"pretrain.neighbours is {settings.neighbours}, but landmarks.neighbours is {table}.")

@@ -45,7 +45,7 @@ def metric_rows(work):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     work = tmp_path_factory.mktemp("undisturbed")
-    return pretrain(toy_bank(), SETTINGS, work), metric_rows(work)
+    return pretrain(toy_bank(), SETTINGS, work)[0], metric_rows(work)
 
 
 def test_it_moves_the_weights_and_reports(undisturbed):
@@ -57,8 +57,8 @@ def test_it_moves_the_weights_and_reports(undisturbed):
 
 
 def test_same_seed_same_weights_another_seed_others(undisturbed, tmp_path):
-    assert same(pretrain(toy_bank(), SETTINGS, tmp_path / "a"), undisturbed[0])
-    assert not same(pretrain(toy_bank(), changed(seed=1, epochs=1), tmp_path / "b"), undisturbed[0])
+    assert same(pretrain(toy_bank(), SETTINGS, tmp_path / "a")[0], undisturbed[0])
+    assert not same(pretrain(toy_bank(), changed(seed=1, epochs=1), tmp_path / "b")[0], undisturbed[0])
 
 
 @pytest.mark.parametrize("stop_at", [1, 8, 11])
@@ -73,7 +73,8 @@ def test_stopped_by_sigterm_and_run_again_it_ends_the_same(undisturbed, tmp_path
     monkeypatch.setattr(training, "make_views", make_views_and_stop)
     assert pretrain(toy_bank(), SETTINGS, tmp_path) is None
     monkeypatch.undo()
-    encoder = pretrain(toy_bank(), SETTINGS, tmp_path)
+    encoder, leads = pretrain(toy_bank(), SETTINGS, tmp_path)
+    assert leads
     assert same(encoder, undisturbed[0])
     assert metric_rows(tmp_path) == undisturbed[1]
 
@@ -92,12 +93,12 @@ def test_broken_off_after_a_checkpoint_it_goes_back_to_it(undisturbed, tmp_path,
         pretrain(toy_bank(), often, tmp_path)
     monkeypatch.undo()
     assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["checkpoint-000000006.pt", "checkpoint-000000007.pt"]
-    assert same(pretrain(toy_bank(), often, tmp_path), undisturbed[0])
+    assert same(pretrain(toy_bank(), often, tmp_path)[0], undisturbed[0])
     assert metric_rows(tmp_path) == undisturbed[1]
 
 
 def test_no_epochs_leave_the_encoder_as_initialised(tmp_path):
-    encoder = pretrain(toy_bank(), changed(epochs=0, batch_size=400), tmp_path)
+    encoder, _ = pretrain(toy_bank(), changed(epochs=0, batch_size=400), tmp_path)
     assert same(encoder, initial_encoder(SETTINGS).eval())
 
 

@@ -1,0 +1,56 @@
+"""From CT scans to the tables of the DrasCLR paper.
+
+Config:  config.yaml, or the complete file given by --configfile
+"""
+
+from pathlib import Path
+
+if not config:
+
+    configfile: Path(workflow.basedir) / "config.yaml"
+
+
+include: "rules/common.smk"
+
+
+wildcard_constraints:
+    cohort="|".join(config["cohorts"]),
+    atlas="|".join(config["atlases"]),
+    run="|".join(config["runs"]),
+    id="[A-Za-z0-9][A-Za-z0-9_-]*",
+    task="[a-z0-9_]+",
+    table="table[0-9]+",
+
+
+rule all:
+    input:
+        "results/table2.csv",
+
+
+include: "rules/cohort.smk"
+include: "rules/preprocess.smk"
+include: "rules/atlas.smk"
+include: "rules/align.smk"
+include: "rules/pretrain.smk"
+include: "rules/embed.smk"
+include: "rules/evaluate.smk"
+
+
+rule preprocess:
+    input:
+        aligned("bank.zarr"),
+
+
+rule pretrain:
+    input:
+        of_runs("model", PRETRAINED_RUNS),
+
+
+rule embed:
+    input:
+        of_runs("features", config["runs"]),
+
+
+rule tables:
+    input:
+        "results/table2.csv",

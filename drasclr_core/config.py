@@ -1,0 +1,101 @@
+"""The configuration: every check that a schema can and cannot make, and what the workflow derives from it.
+
+Importing this module loads the standard library, PyYAML and jsonschema only: the Snakefile does it at every start.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from drasclr_core.documents import raise_faults, schema_faults
+
+Config = dict[str, Any]
+
+STAGE_VERSIONS = {"simulate": 1, "ingest": 1, "segment": 1, "register": 1, "patches": 1, "pretrain": 1}
+"""Raised when a stage's results change; costly rules carry theirs as a parameter and run again then."""
+
+PRETRAINED = "drasclr"
+"""The method that is trained by a stage of its own; every other is fitted when its features are made."""
+
+
+def check_config(config: Config) -> None:
+    """Check a whole configuration.
+
+    Raises
+    ------
+    InputError
+        Naming all faults at once, by dotted key. Faults across fields are looked for once the schema holds.
+    """
+    raise_faults("The configuration", schema_faults(config, "config") or list(_cross_faults(config)))
+
+
+def digest(content: Any) -> str:
+    """Return 16 hexadecimal digits that stand for JSON content, whatever the order of its keys."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def pretrain_settings(config: Config, run: str) -> dict[str, Any]:
+    """Return the pretraining settings of a run: the section `pretrain`, its overrides, the seed."""
+    return {"seed": config["seed"], **config["pretrain"], **config["runs"][run].get("params", {})}
+
+
+def is_pretrained(config: Config, run: str) -> bool:
+    """Return whether a run trains an encoder."""
+    return bool(config["runs"][run]["method"] == PRETRAINED)
+
+
+def same_run(config: Config, run: str) -> str:
+    """Return the first run of the configuration that is the same but for its name: it is trained once."""
+    return next(name for name in config["runs"] if _essence(config, name) == _essence(config, run))
+
+
+def _essence(config: Config, run: str) -> Any:
+    content = config["runs"][run]
+    params = pretrain_settings(config, run) if is_pretrained(config, run) else content.get("params", {})
+    return content["method"], content["atlas"], params
+
+
+def _cross_faults(config: Config) -> Iterator[str]:
+    yield from _name_faults(config)
+    yield from _atlas_faults(config)
+    if config["segmentation"]["method"] == "lungmask" and not config["segmentation"]["weights"]:
+        yield "segmentation.weights: lungmask needs a file; `drasclr fetch-weights` downloads it and prints its path"
+    for run in config["runs"]:
+        if is_pretrained(config, run):
+            params = config["runs"][run].get("params", {})
+            prefix = f"runs.{run}.params" if params else "pretrain"
+            yield from _pretrain_faults(pretrain_settings(config, run), prefix, config["landmarks"]["neighbours"])
+
+
+def _name_faults(config: Config) -> Iterator[str]:
+    if "atlases" in config["cohorts"]:
+        yield "cohorts.atlases: the name is taken by the folder results/atlases; choose another"
+    for role, cohort in config["roles"].items():
+        if cohort not in config["cohorts"]:
+            yield f"roles.{role}: '{cohort}' is not one of cohorts ({', '.join(config['cohorts'])})"
+    for run, content in config["runs"].items():
+        if content["atlas"] not in config["atlases"]:
+            yield f"runs.{run}.atlas: '{content['atlas']}' is not one of atlases ({', '.join(config['atlases'])})"
+
+
+def _atlas_faults(config: Config) -> Iterator[str]:
+    for name, atlas in config["atlases"].items():
+        if atlas.get("cohort", "") and atlas["cohort"] not in config["cohorts"]:
+            yield f"atlases.{name}.cohort: '{atlas['cohort']}' is not one of cohorts ({', '.join(config['cohorts'])})"
+        released = atlas.get("convention", "centre") == "released"
+        if released != (config["preprocess"]["axes"] == "LAS"):
+            yield f"preprocess.axes: must be LAS with the convention released, LPS else (atlases.{name}.convention)"
+
+
+def _pretrain_faults(settings: dict[str, Any], prefix: str, listed: int) -> Iterator[str]:
+    batch, groups, processes = settings["batch_size"], settings["groups"], settings["processes"]
+    if batch % groups:
+        yield f"{prefix}: groups ({groups}) does not divide batch_size ({batch})"
+    if groups % processes:
+        yield f"{prefix}: processes ({processes}) does not divide groups ({groups})"
+    if batch > settings["queue_size"]:
+        yield f"{prefix}: queue_size ({settings['queue_size']}) is less than one batch ({batch})"
+    if settings["neighbours"] > listed:
+        yield f"{prefix}: neighbours ({settings['neighbours']}) is more than landmarks.neighbours ({listed})"

@@ -1,0 +1,67 @@
+"""YAML documents checked against the JSON schemas of ``schemas/``."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from drasclr_core.errors import InputError
+
+SCHEMAS = Path(__file__).resolve().parents[1] / "schemas"
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML lets the last of two equal keys win in silence: a value could vanish."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    problem=f"'{key.value}' stands twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Return the content of a YAML file: plain data only.
+
+    Raises
+    ------
+    InputError
+        If the file is absent or no YAML, or a key stands twice.
+    """
+    try:
+        # The loader is a SafeLoader: no object but plain data comes out of it.
+        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from None
+
+
+@cache
+def schema(name: str) -> dict[str, Any]:
+    """Return the schema ``schemas/<name>.schema.yaml``."""
+    content: dict[str, Any] = yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def schema_faults(content: Any, name: str) -> list[str]:
+    """Return every fault of `content` against a schema, each with its dotted key, in the order of the keys."""
+    errors = Draft202012Validator(schema(name)).iter_errors(content)
+    return [_fault(error) for error in sorted(errors, key=lambda error: error.json_path)]
+
+
+def raise_faults(title: str, faults: list[str]) -> None:
+    """Raise one InputError that names all faults, if there are any."""
+    if faults:
+        raise InputError("\n  ".join([f"{title} has faults:", *faults]))
+
+
+def _fault(error: ValidationError) -> str:
+    return f"{'.'.join(map(str, error.absolute_path)) or 'top level'}: {error.message}"

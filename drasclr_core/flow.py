@@ -1,0 +1,71 @@
+"""Who stays in a cohort, who leaves it, and whether too many do."""
+
+import csv
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from drasclr_core.errors import QualityError
+from drasclr_core.io import atomic_path, read_record
+
+logger = logging.getLogger(__name__)
+
+EXCLUSION_COLUMNS = ("participant_id", "stage", "reason")
+
+
+def collect_subjects(folders: Iterable[str | Path], included: str | Path, exclusions: str | Path) -> None:
+    """Write who is included and who is not, and why, from the records of the last per-subject stage.
+
+    Parameters
+    ----------
+    folders : iterable of paths
+        One folder per participant, in the order to keep.
+    included : path
+        Table to write: participant_id.
+    exclusions : path
+        Table to write: participant_id, stage (the one that excluded it, or ``table``), reason.
+    """
+    records = [read_record(folder) for folder in folders]
+    _write(included, ("participant_id",), [(r.participant_id,) for r in records if not r.excluded])
+    excluded = [(r.participant_id, r.excluded_by, r.reason) for r in records if r.excluded]
+    _write(exclusions, EXCLUSION_COLUMNS, excluded)
+    logger.info("%d included, %d excluded", len(records) - len(excluded), len(excluded))
+
+
+def read_included(path: str | Path) -> list[str]:
+    """Return the included participants' ids in their order."""
+    return [row["participant_id"] for row in _read(path)]
+
+
+def check_exclusions(included: str | Path, exclusions: str | Path, max_excluded_fraction: float) -> dict[str, Any]:
+    """Return the cohort's flow: how many entered, stayed, and were excluded by which stage.
+
+    Raises
+    ------
+    QualityError
+        If nobody stays, or more than `max_excluded_fraction` of the cohort are excluded.
+    """
+    stayed, excluded = len(_read(included)), _read(exclusions)
+    entered = stayed + len(excluded)
+    stages = dict(sorted(Counter(row["stage"] for row in excluded).items()))
+    if not stayed or len(excluded) > max_excluded_fraction * entered:
+        raise QualityError(
+            f"{len(excluded)} of {entered} participants are excluded ({stages}), more than "
+            f"preprocess.max_excluded_fraction ({max_excluded_fraction:g}) allows: see {exclusions}; mend the scans, "
+            "name the hopeless ones in the column exclude_reason, or raise the fraction."
+        )
+    return {"entered": entered, "included": stayed, "excluded": len(excluded), "excluded_by_stage": stages}
+
+
+def _write(path: str | Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _read(path: str | Path) -> list[dict[str, str]]:
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))

@@ -1,0 +1,68 @@
+"""A training as a job: its work folder, its settings, the finished model folder."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from drasclr_core.bank import open_bank
+from drasclr_core.config import digest
+from drasclr_core.io import atomic_directory
+from drasclr_core.model_folder import save_model
+from drasclr_core.settings import PretrainSettings
+from drasclr_core.training import pretrain
+
+logger = logging.getLogger(__name__)
+
+STOPPED = 75
+"""Exit status of a training that stopped with a checkpoint and wants to be started again (EX_TEMPFAIL)."""
+
+WORK = Path("work")
+
+
+def pretrain_to_folder(
+    bank_path: str | Path,
+    atlas_mask: str | Path,
+    folder: Path,
+    settings: PretrainSettings,
+    provenance: dict[str, Any],
+) -> bool:
+    """Train on a bank and publish the model folder; go on with an interrupted training of the same job.
+
+    Unfinished state lies in ``work/{digest}`` of everything that decides the result, and is removed at the end.
+
+    Parameters
+    ----------
+    bank_path : path
+    atlas_mask : path
+        Copied into the model folder.
+    folder : path
+        The model folder to write.
+    settings : PretrainSettings
+    provenance : dict
+        Preprocessing and versions; written into ``model.json``.
+
+    Returns
+    -------
+    bool
+        False if stopped before the end (see `training.pretrain`).
+    """
+    bank = open_bank(bank_path)
+    # A bank that was built again is another bank.
+    built = (Path(bank_path) / "zarr.json").stat().st_mtime_ns
+    work = WORK / digest([settings.decisive(), provenance, bank.participant_ids, bank.grid.to_json(), built])
+    work.mkdir(parents=True, exist_ok=True)
+    logger.info("unfinished state lies in %s", work)
+    result = pretrain(bank, settings, work)
+    if result is None:
+        return False
+    encoder, leads = result
+    if leads:
+        with atomic_directory(folder) as partial:
+            participants = {"participant_ids": bank.participant_ids}
+            save_model(partial, encoder, bank.grid, settings, {**provenance, **participants})
+            shutil.copyfile(atlas_mask, partial / "lung_mask.nii.gz")
+            shutil.copyfile(work / "metrics.csv", partial / "metrics.csv")
+            shutil.copytree(work / "tensorboard", partial / "tensorboard")
+        shutil.rmtree(work)
+    return True

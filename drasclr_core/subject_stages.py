@@ -1,0 +1,75 @@
+"""What each per-subject stage does: files in, files out, metrics returned for the record."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from drasclr_core.ct_metrics import ct_metrics
+from drasclr_core.errors import InputError
+from drasclr_core.images import read_ct, read_image, resample_isotropic, write_image
+from drasclr_core.io import read_json
+from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.lungs import lung_metrics, segment_lungmask, segment_threshold
+from drasclr_core.patches import STORE, check_valid, cut_patches, patch_starts, write_patches
+from drasclr_core.registration import RegistrationLimits, read_transform, register_to_atlas, write_transform
+
+CT, LUNGS, TRANSFORM = "ct.nii.gz", "lungs.nii.gz", "atlas_to_subject.mat"
+
+Metrics = dict[str, Any]
+
+
+def ingest(scan: str | Path, folder: Path, *, spacing_mm: float, axes: str) -> Metrics:
+    """Write a scan's isotropic volume, ``ct.nii.gz``; return its CT metrics.
+
+    The metrics are taken on the scan's own grid, where interpolation has not changed the tail of the histogram.
+    """
+    ct = read_ct(scan)
+    metrics = ct_metrics(ct, segment_threshold(ct))
+    isotropic = resample_isotropic(ct, spacing_mm, axes)
+    write_image(isotropic, folder / CT)
+    native = {"native_size": list(ct.GetSize()), "native_spacing_mm": [round(s, 6) for s in ct.GetSpacing()]}
+    return {**native, "size": list(isotropic.GetSize()), **metrics}
+
+
+def segment(ingested: str | Path, folder: Path, *, method: str, weights: str | None) -> Metrics:
+    """Write the lung mask of an ingested volume, ``lungs.nii.gz`` (1 right, 2 left); return its volumes."""
+    ct = read_image(Path(ingested) / CT)
+    if method == "threshold":
+        lungs = segment_threshold(ct)
+    elif weights is None:
+        raise InputError("segmentation.weights is null: lungmask needs a file (`drasclr fetch-weights`).")
+    else:
+        lungs = segment_lungmask(ct, weights)
+    metrics = lung_metrics(lungs)
+    write_image(lungs, folder / LUNGS)
+    return {"method": method, **metrics}
+
+
+def register(
+    segmented: str | Path, atlas_mask: str | Path, folder: Path, *, spacing_mm: float, min_dice: float, seed: int
+) -> Metrics:
+    """Write the transform from atlas to subject, ``atlas_to_subject.mat``; return how well the lungs meet."""
+    registration = register_to_atlas(
+        read_image(Path(segmented) / LUNGS),
+        read_image(atlas_mask),
+        spacing_mm=spacing_mm,
+        seed=seed,
+        limits=RegistrationLimits(min_dice=min_dice),
+    )
+    write_transform(registration, folder / TRANSFORM)
+    return dict(registration.metrics)
+
+
+def cut(
+    ingested: str | Path, registered: str | Path, landmarks: str | Path, folder: Path, *, max_invalid_fraction: float
+) -> Metrics:
+    """Write the patches of a subject, ``patches.zarr``; return how many landmarks lie inside its volume."""
+    ct = read_image(Path(ingested) / CT)
+    grid = LandmarkGrid.from_json(read_json(landmarks))
+    starts_zyx = patch_starts(grid, read_transform(Path(registered) / TRANSFORM), ct)[:, ::-1]
+    hu, valid = cut_patches(sitk.GetArrayViewFromImage(ct), starts_zyx, grid.patch_size)
+    check_valid(valid, max_invalid_fraction)
+    write_patches(folder / STORE, hu, np.ascontiguousarray(starts_zyx), valid)
+    return {"landmarks": len(grid), "valid_landmarks": int(valid.sum())}

@@ -1,0 +1,26 @@
+"""Make the atlas: its lung mask, landmarks, location codes and neighbours. It does not depend on the cohort.
+
+Reads:   a participant's lung mask, or the file atlases.{atlas}.mask
+Writes:  results/atlases/{atlas}/lung_mask.nii.gz
+         results/atlases/{atlas}/landmarks.json
+Config:  atlases, landmarks
+"""
+
+
+rule make_atlas:
+    input:
+        source=atlas_source,
+        corners=atlas_corners,
+        code=core("landmarks", "landmark_files"),
+    output:
+        mask="results/atlases/{atlas}/lung_mask.nii.gz",
+        landmarks="results/atlases/{atlas}/landmarks.json",
+    log:
+        "logs/atlases/{atlas}/make_atlas.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        settings=atlas_settings,
+        spacing_mm=config["preprocess"]["spacing_mm"],
+    script:
+        "../workflow_scripts/make_atlas.py"

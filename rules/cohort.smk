@@ -1,0 +1,71 @@
+"""Bring the participants together: simulate a phantom cohort, check the table, deal the folds.
+
+Reads:   the table named by cohorts.{cohort}.participants, unless the cohort is a phantom
+Writes:  results/{cohort}/phantom/{id}/             ct.nii.gz, lungs.nii.gz, truth.nii.gz, record.json
+         results/{cohort}/phantom/participants.tsv  its table, and boxes.tsv
+         results/{cohort}/participants.tsv          the checked table
+         results/{cohort}/folds.tsv
+Config:  seed, cohorts, evaluation.folds
+"""
+
+
+rule simulate_scan:
+    output:
+        scan=stored("phantom", "results/{cohort}/phantom/{id}"),
+    log:
+        "logs/{cohort}/simulate_scan/{id}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        seed=config["seed"],
+        spacing_mm=phantom_spacing,
+        version=STAGE_VERSIONS["simulate"],
+    script:
+        "../workflow_scripts/simulate_scan.py"
+
+
+rule write_phantom_table:
+    input:
+        scans=every_id("results/{cohort}/phantom/{id}"),
+        code=core("cohort"),
+    output:
+        table="results/{cohort}/phantom/participants.tsv",
+        boxes="results/{cohort}/phantom/boxes.tsv",
+    log:
+        "logs/{cohort}/write_phantom_table.log",
+    conda:
+        "../envs/core.yaml"
+    script:
+        "../workflow_scripts/write_phantom_table.py"
+
+
+rule check_participants:
+    input:
+        table=participants_table,
+        schema=repo("schemas/participants.schema.yaml"),
+        code=core("cohort"),
+    output:
+        table="results/{cohort}/participants.tsv",
+    log:
+        "logs/{cohort}/check_participants.log",
+    conda:
+        "../envs/core.yaml"
+    script:
+        "../workflow_scripts/check_participants.py"
+
+
+rule assign_folds:
+    input:
+        table="results/{cohort}/participants.tsv",
+        code=core("folds"),
+    output:
+        folds="results/{cohort}/folds.tsv",
+    log:
+        "logs/{cohort}/assign_folds.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        folds=config["evaluation"]["folds"],
+        seed=config["seed"],
+    script:
+        "../workflow_scripts/assign_folds.py"

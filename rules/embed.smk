@@ -1,0 +1,49 @@
+"""Turn subjects into feature vectors.
+
+Reads:   the bank and a trained encoder, or the subjects themselves for methods without one
+Writes:  results/{cohort}/{atlas}/runs/{run}/features/  features.parquet: participant_id, fold, f0 ...; record.json;
+                                                        of encoders also landmarks.zarr: (N, L, D) float32
+Config:  seed, runs
+"""
+
+
+ruleorder: embed_bank > embed_cohort
+
+
+rule embed_bank:
+    input:
+        bank="results/{cohort}/{atlas}/bank.zarr",
+        model="results/{cohort}/{atlas}/runs/{run}/model",
+        code=core("embedding", "encoder", "layers"),
+    output:
+        features=directory("results/{cohort}/{atlas}/runs/{run}/features"),
+    log:
+        "logs/{cohort}/{atlas}/embed_bank/{run}.log",
+    wildcard_constraints:
+        run="|".join(PRETRAINED_RUNS) or "none",
+    conda:
+        "../envs/core.yaml"
+    threads: config["pretrain"]["cpu_threads"]
+    script:
+        "../workflow_scripts/embed_bank.py"
+
+
+rule embed_cohort:
+    input:
+        included="results/{cohort}/{atlas}/included.tsv",
+        flow="results/{cohort}/{atlas}/cohort_flow.json",
+        folds="results/{cohort}/folds.tsv",
+        ingest=every_id("results/{cohort}/ingest/{id}"),
+        patches=every_id("results/{cohort}/{atlas}/patches/{id}"),
+        code=method_code,
+    output:
+        features=directory("results/{cohort}/{atlas}/runs/{run}/features"),
+    log:
+        "logs/{cohort}/{atlas}/embed_cohort/{run}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        run=run_params,
+        seed=config["seed"],
+    script:
+        "../workflow_scripts/embed_cohort.py"

@@ -1,0 +1,44 @@
+"""From a subject's scan to its isotropic volume and lung mask.
+
+Reads:   the scan named by the participants table (no Snakemake input: a missing scan excludes one subject only)
+Writes:  results/{cohort}/ingest/{id}/   ct.nii.gz int16 HU, record.json
+         results/{cohort}/segment/{id}/  lungs.nii.gz uint8 (1 right, 2 left), record.json
+Config:  preprocess, segmentation
+"""
+
+
+rule ingest_scan:
+    input:
+        table=ancient("results/{cohort}/participants.tsv"),
+        phantom=phantom_folder,
+    output:
+        volume=stored("ingest", "results/{cohort}/ingest/{id}"),
+    log:
+        "logs/{cohort}/ingest_scan/{id}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        scan=scan_path,
+        exclude_reason=exclude_reason,
+        axes=config["preprocess"]["axes"],
+        spacing_mm=config["preprocess"]["spacing_mm"],
+        version=STAGE_VERSIONS["ingest"],
+    script:
+        "../workflow_scripts/ingest_scan.py"
+
+
+rule segment_lungs:
+    input:
+        volume="results/{cohort}/ingest/{id}",
+    output:
+        lungs=stored("segment", "results/{cohort}/segment/{id}"),
+    log:
+        "logs/{cohort}/segment_lungs/{id}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        method=config["segmentation"]["method"],
+        weights=config["segmentation"]["weights"],
+        version=STAGE_VERSIONS["segment"],
+    script:
+        "../workflow_scripts/segment_lungs.py"

@@ -1,0 +1,49 @@
+"""Turn the patches landmark-major and train the encoders.
+
+Reads:   results/{cohort}/{atlas}/patches/{id}, included.tsv
+Writes:  results/{cohort}/{atlas}/bank.zarr         hu (L, N, 32, 32, 32) int16, valid (L, N)
+         results/{cohort}/{atlas}/runs/{run}/model/  encoder.safetensors, model.json, landmarks.json, lung_mask.nii.gz,
+                                                     metrics.csv, tensorboard/
+Config:  bank, pretrain, runs
+
+The state of a training that is not finished lies in work/, for Snakemake deletes outputs before a job starts again.
+"""
+
+
+rule build_bank:
+    input:
+        flow="results/{cohort}/{atlas}/cohort_flow.json",
+        included="results/{cohort}/{atlas}/included.tsv",
+        patches=every_id("results/{cohort}/{atlas}/patches/{id}"),
+        landmarks="results/atlases/{atlas}/landmarks.json",
+    output:
+        bank=stored("bank", "results/{cohort}/{atlas}/bank.zarr"),
+    log:
+        "logs/{cohort}/{atlas}/build_bank.log",
+    conda:
+        "../envs/core.yaml"
+    resources:
+        mem_mb=int(1000 * config["bank"]["memory_gb"]),
+    script:
+        "../workflow_scripts/build_bank.py"
+
+
+rule pretrain_encoder:
+    input:
+        bank="results/{cohort}/{atlas}/bank.zarr",
+        atlas="results/atlases/{atlas}/lung_mask.nii.gz",
+    output:
+        model=directory("results/{cohort}/{atlas}/runs/{run}/model"),
+    log:
+        "logs/{cohort}/{atlas}/pretrain_encoder/{run}.log",
+    conda:
+        "../envs/core.yaml"
+    threads: config["pretrain"]["cpu_threads"]
+    resources:
+        upkeep=upkeep,
+    params:
+        launcher=launcher,
+        script=repo("workflow_scripts/pretrain_encoder.py"),
+        job=training_job,
+    shell:
+        "{params.launcher} {params.script} {params.job:q} {resources.upkeep:q} 2> >(tee {log} >&2)"

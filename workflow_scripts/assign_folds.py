@@ -1,0 +1,15 @@
+"""Deal all participants of a cohort into cross-validation folds."""
+
+from _job import run
+
+from drasclr_core.cohort import read_participant_rows
+from drasclr_core.folds import assign_folds, write_folds
+
+
+def main(job):
+    ids = [row["participant_id"] for row in read_participant_rows(job.input.table)]
+    write_folds(assign_folds(ids, job.params.folds, job.params.seed), job.output.folds)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

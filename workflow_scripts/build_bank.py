@@ -1,0 +1,22 @@
+"""Gather the included subjects' patches into the landmark-major bank."""
+
+from pathlib import Path
+
+from _job import run
+
+from drasclr_core.bank import build_bank
+from drasclr_core.flow import read_included
+from drasclr_core.io import read_json
+from drasclr_core.landmarks import LandmarkGrid
+
+
+def main(job):
+    ids = read_included(job.input.included)
+    folder = {Path(path).name: path for path in job.input.patches}
+    grid = LandmarkGrid.from_json(read_json(job.input.landmarks))
+    folders = [folder[id_] for id_ in ids]
+    build_bank(folders, ids, job.output.bank, grid=grid, memory_gb=job.resources.mem_mb / 1000)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

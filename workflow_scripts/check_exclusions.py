@@ -1,0 +1,15 @@
+"""Stop the workflow where too many participants are excluded."""
+
+from _job import run
+
+from drasclr_core.flow import check_exclusions
+from drasclr_core.io import write_json
+
+
+def main(job):
+    flow = check_exclusions(job.input.included, job.input.exclusions, job.params.max_excluded_fraction)
+    write_json(job.output.flow, flow)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

@@ -1,0 +1,19 @@
+"""Cut one subject's patches at the landmarks."""
+
+from _job import run
+
+from drasclr_core.io import run_subject_stage
+from drasclr_core.subject_stages import cut
+
+
+def main(job):
+    def work(folder):
+        source = (job.input.volume, job.input.transform, job.input.landmarks)
+        return cut(*source, folder, max_invalid_fraction=job.params.max_invalid_fraction)
+
+    upstream = [job.input.volume, job.input.transform]
+    run_subject_stage(job.output.patches, "patches", job.wildcards.id, upstream, work)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

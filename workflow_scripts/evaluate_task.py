@@ -1,0 +1,28 @@
+"""Read one label out of a run's features, fold by fold."""
+
+from pathlib import Path
+
+import pandas as pd
+from _job import run
+
+from drasclr_core.cohort import validate_participants
+from drasclr_core.folds import read_folds
+from drasclr_core.io import write_json
+from drasclr_core.probes import evaluate_task
+
+
+def main(job):
+    evaluation = evaluate_task(
+        job.wildcards.task,
+        validate_participants(job.input.participants),
+        pd.read_parquet(Path(job.input.features) / "features.parquet"),
+        read_folds(job.input.folds),
+        run=job.wildcards.run,
+        readout=job.params.readout,
+        seed=job.params.seed,
+    )
+    write_json(job.output.evaluation, evaluation)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

@@ -1,0 +1,17 @@
+"""Register one subject's lungs to the atlas."""
+
+from _job import run
+
+from drasclr_core.io import run_subject_stage
+from drasclr_core.subject_stages import register
+
+
+def main(job):
+    def work(folder):
+        return register(job.input.lungs, job.input.atlas, folder, seed=job.params.seed, **job.params.settings)
+
+    run_subject_stage(job.output.transform, "register", job.wildcards.id, [job.input.lungs], work)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

@@ -1,0 +1,21 @@
+"""Simulate the scan of one phantom."""
+
+from _job import run
+
+from drasclr_core.images import write_image
+from drasclr_core.io import run_subject_stage
+from drasclr_core.phantom import simulate_subject
+
+
+def main(job):
+    def work(folder):
+        phantom = simulate_subject(job.wildcards.id, job.params.seed, tuple(job.params.spacing_mm))
+        for name in ("ct", "truth", "lungs"):
+            write_image(getattr(phantom, name), folder / f"{name}.nii.gz")
+        return {"row": phantom.row, "burdens": dict(phantom.burdens), "boxes": phantom.boxes}
+
+    run_subject_stage(job.output.scan, "simulate", job.wildcards.id, [], work)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))
