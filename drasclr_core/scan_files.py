@@ -3,6 +3,7 @@
 import gzip
 import math
 import os
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import SimpleITK as sitk
 from drasclr_core import scan_checks
 from drasclr_core.errors import InputError
 
-_NIFTI_STARTS = (b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c")  # header length, NIfTI-1 and -2
+_NIFTI_STARTS = (b"\x5c\x01\0\0", b"\0\0\x01\x5c")  # the header's length, 348, little or big endian
 _META_STARTS = (b"ObjectType", b"NDims", b"Comment")
 FORMATS = {  # suffix -> the reader, and how such a file begins
     ".nii.gz": ("NiftiImageIO", (b"\x1f\x8b",)),
@@ -23,6 +24,8 @@ FORMATS = {  # suffix -> the reader, and how such a file begins
     ".mha": ("MetaImageIO", _META_STARTS),
     ".mhd": ("MetaImageIO", _META_STARTS),
 }
+_NIFTI_SPACING_BYTE = 80
+_SPACING_KEYS = (b"space directions:", b"spacings:", b"ElementSpacing", b"ElementSize")  # NRRD, MetaImage
 _CHUNK_BYTES = 1 << 20
 _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
 
@@ -51,6 +54,7 @@ def read_file(path: Path) -> sitk.Image:
     reader.SetFileName(str(path))
     with quiet_reader():
         try:
+            _check_stated_spacing(path)
             reader.ReadImageInformation()
             _check_header(path, reader)
             return reader.Execute()
@@ -89,6 +93,26 @@ def _format_of(path: Path) -> str:
     if not content.startswith(starts):
         raise InputError(f"{path}: the content is not {suffix}: rename the file to what it is, or convert the scan.")
     return reader
+
+
+def _check_stated_spacing(path: Path) -> None:
+    """Refuse a spacing that is missing or impossible: the readers would quietly take 1 mm instead."""
+    compressed = path.name.lower().endswith(".gz")
+    try:
+        with gzip.open(path) if compressed else path.open("rb") as file:
+            head = file.read(_CHUNK_BYTES)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return  # the damage is reported where the whole stream is checked
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        if not any(key in head for key in _SPACING_KEYS):
+            raise InputError(f"{path}: the header states no voxel spacing: add it, or convert the scan again.")
+    elif not head.startswith(_NIFTI_STARTS):
+        raise InputError(f"{path}: the content is not NIfTI-1: convert the scan (NIfTI-2 cannot be read).")
+    else:
+        order = "<" if head[0] else ">"
+        spacing_mm = struct.unpack_from(f"{order}3f", head.ljust(348, b"\0"), _NIFTI_SPACING_BYTE)
+        if not all(0 < value < math.inf for value in spacing_mm):
+            raise InputError(f"{path}: the header's voxel spacing is {spacing_mm} mm: correct it, or convert again.")
 
 
 def _check_header(path: Path, reader: sitk.ImageFileReader) -> None:

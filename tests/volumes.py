@@ -50,11 +50,34 @@ def thorax(
     hu[(right | left) & ~wall] = lung_hu
     hu[trachea] = AIR
     hu += np.random.default_rng(seed).normal(0, noise_hu, hu.shape)
-    ct = sitk.GetImageFromArray(np.rint(hu).astype(np.int16))
+    ct = sitk.GetImageFromArray(np.clip(np.rint(hu), -1024, 3071).astype(np.int16))
     ct.SetSpacing(spacing_mm)
     ct.SetOrigin((-150.0, -110.0, 20.0))
     lungs = (np.where(right, 1, 0) + np.where(left, 2, 0)) * ~wall
     return Thorax(ct, lungs.astype(np.uint8))
+
+
+def array_of(image):
+    return sitk.GetArrayFromImage(image)
+
+
+def image_like(ct, array, **changes):
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(ct)
+    for name, value in changes.items():
+        getattr(image, f"Set{name}")(value)
+    return image
+
+
+def saved(image, path, compress=True):
+    sitk.WriteImage(image, str(path), compress)
+    return path
+
+
+def turned(degrees, axis=0):
+    turn = sitk.Euler3DTransform()
+    turn.SetRotation(*(np.radians(degrees) if i == axis else 0.0 for i in range(3)))
+    return turn.GetMatrix()
 
 
 def write_dicom(folder: Path, ct: sitk.Image, series="1", prefix="slice", **changes):

@@ -1,0 +1,222 @@
+import gzip
+import struct
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from volumes import array_of, image_like, saved, thorax, turned
+
+from drasclr_core.errors import InputError
+from drasclr_core.images import read_ct
+
+
+@pytest.fixture(scope="module")
+def ct():
+    return thorax((4.0, 4.0, 4.0)).ct
+
+
+# ---- reading
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"])
+@pytest.mark.parametrize("kind", [sitk.sitkInt16, sitk.sitkFloat32, sitk.sitkInt32, sitk.sitkFloat64])
+def test_formats_and_voxel_types_read_alike(ct, tmp_path, suffix, kind):
+    path = saved(sitk.Cast(ct, kind), tmp_path / f"scan{suffix}", compress=suffix not in (".nii",))
+    found = read_ct(path)
+    assert found.GetPixelID() == sitk.sitkInt16
+    assert np.array_equal(array_of(found), array_of(ct))
+    assert found.IsSameImageGeometryAs(ct, 1e-4, 1e-6)
+
+
+def test_values_are_rounded_and_clamped(ct, tmp_path):
+    values = array_of(ct).astype(np.float32)
+    values[0, 0, :6] = [-2048, -3024, -1024.6, 5000, 40.4, -860.6]
+    found = array_of(read_ct(saved(image_like(ct, values), tmp_path / "scan.nrrd")))
+    assert found[0, 0, :6].tolist() == [-1024, -1024, -1024, 3071, 40, -861]
+
+
+@pytest.mark.parametrize("padding", [-2048, -3024])
+def test_padding_outside_the_field_of_view_is_air(ct, tmp_path, padding):
+    values = array_of(ct)
+    values[:, :15] = padding
+    found = array_of(read_ct(saved(image_like(ct, values), tmp_path / "scan.nrrd")))
+    assert (found[:, :15] == -1024).all()
+    assert np.array_equal(found[:, 15:], values[:, 15:])
+
+
+def test_rounding_in_the_direction_is_removed(ct, tmp_path):
+    direction = np.array(turned(7)).reshape(3, 3) + np.random.default_rng(0).normal(0, 2e-4, (3, 3))
+    for name in ("scan.nii.gz", "scan.nrrd"):
+        image = image_like(ct, array_of(ct), Direction=turned(7))
+        if name.endswith("nrrd"):
+            image.SetDirection(direction.ravel())
+        path = saved(image, tmp_path / name)
+        if name.endswith("gz"):
+            rewrite_sform(path, direction)
+        found = np.array(read_ct(path).GetDirection()).reshape(3, 3)
+        assert np.abs(found.T @ found - np.eye(3)).max() < 1e-12
+        assert np.abs(found - direction).max() < 1e-3
+
+
+def rewrite_sform(path, direction, spacing_mm=4.0):
+    """Replace the sform by a matrix in LPS (NIfTI's own is RAS), and switch the qform off."""
+    header = bytearray(gzip.decompress(path.read_bytes()))
+    rows = np.diag([-1, -1, 1]) @ np.asarray(direction) * spacing_mm
+    struct.pack_into("<hh", header, 252, 0, 1)
+    for row in range(3):
+        struct.pack_into("<3f", header, 280 + 16 * row, *rows[row])
+    path.write_bytes(gzip.compress(bytes(header)))
+
+
+# ---- refusing
+
+
+def test_a_missing_path_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.nii\.gz: no such file"):
+        read_ct(tmp_path / "none.nii.gz")
+
+
+def test_a_loop_of_links_is_no_file(tmp_path):
+    (tmp_path / "a.nrrd").symlink_to(tmp_path / "b.nrrd")
+    (tmp_path / "b.nrrd").symlink_to(tmp_path / "a.nrrd")
+    with pytest.raises(InputError, match="no such file"):
+        read_ct(tmp_path / "a.nrrd")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("scan.nii.gz", b"", "the file is empty"),
+        ("scan.txt", b"text", r"not a known format: give \.nii\.gz"),
+        ("scan.nii.gz", b"just some text", r"content is not \.nii\.gz"),
+        ("scan.nrrd", b"\x1f\x8b0123456789", r"content is not \.nrrd"),
+        ("scan.nii.gz", gzip.compress(b"no header"), "content is not NIfTI-1"),
+        ("scan.mha", b"ObjectType = Image\nNDims = 3\nElementSpacing = 1 1 1\n", "damaged or incomplete"),
+    ],
+)
+def test_what_is_not_a_volume_file_is_refused(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_ct(tmp_path / name)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.999])
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_truncated_files_are_refused(ct, tmp_path, suffix, share):
+    path = saved(ct, tmp_path / f"scan{suffix}", compress=suffix != ".nii")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match="truncated|incomplete"):
+        read_ct(path)
+
+
+def test_a_damaged_gzip_is_refused(ct, tmp_path):
+    path = saved(ct, tmp_path / "scan.nii.gz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputError, match="gzip stream is truncated or damaged"):
+        read_ct(path)
+
+
+def test_a_header_of_absurd_size_is_refused_before_its_voxels_are_read(ct, tmp_path):
+    path = saved(ct, tmp_path / "scan.nii.gz")
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<3h", content, 42, 30000, 30000, 30000)
+    path.write_bytes(gzip.compress(bytes(content)))
+    with pytest.raises(InputError, match="claims 30000 x 30000 x 30000 voxels"):
+        read_ct(path)
+
+
+def volume_faults():
+    ct = thorax((4.0, 4.0, 4.0)).ct
+    hu = array_of(ct)
+    hole = hu.astype(np.float32)
+    hole[5, 5, 5] = np.nan
+    infinite = hu.astype(np.float32)
+    infinite[5, 5, 5] = np.inf
+    window = np.clip((hu + 1350) / 1500 * 255, 0, 255).astype(np.uint8)
+    shear = np.eye(3)
+    shear[1, 2] = 0.1
+    return {
+        "2D": (ct[:, :, 30], "2 dimensions"),
+        "4D": (sitk.JoinSeries([ct, ct]), "4 dimensions"),
+        "RGB": (sitk.Compose([sitk.Cast(ct, sitk.sitkUInt8)] * 3), "a voxel is .* 3 components"),
+        "complex": (sitk.RealAndImaginaryToComplex(*[sitk.Cast(ct, sitk.sitkFloat32)] * 2), "a voxel is complex"),
+        "NaN": (image_like(ct, hole), "slice 5 holds NaN or infinite"),
+        "infinite": (image_like(ct, infinite), "slice 5 holds NaN or infinite"),
+        "constant": (image_like(ct, np.full_like(hu, -1000)), "every voxel is -1000"),
+        "offset": (image_like(ct, (np.maximum(hu, -1024) + 1024).astype(np.uint16)), "offset, mostly 1024"),
+        "window": (image_like(ct, window), "8-bit picture"),
+        "rescaled twice": (image_like(ct, (hu - 1024).astype(np.int16)), "exactly once"),
+        "slope twice": (image_like(ct, np.where(hu < -950, -3000, 2 * hu).astype(np.int16)), "below air"),
+        "no tissue": (image_like(ct, np.where(hu > -500, 900, hu).astype(np.int16)), "soft tissue"),
+        "no air": (image_like(ct, np.where(hu < -500, -100, hu).astype(np.int16)), "air or lung"),
+        "tiny voxels": (image_like(ct, hu, Spacing=(0.05, 4, 4)), "spacing is 0.05 x 4 x 4 mm"),
+        "huge voxels": (image_like(ct, hu, Spacing=(4, 4, 40)), "spacing is 4 x 4 x 40 mm"),
+        "metres": (image_like(ct, hu, Spacing=(0.004, 0.004, 0.004)), "metres"),
+        "a slab": (ct[:, :, 20:32], "a chest CT measures 100 to 2500"),
+        "few slices": (ct[:, :, :5], "fewer than 10"),
+        "sheared": (image_like(ct, hu, Direction=shear.ravel()), "sheared by 5.7"),
+    }
+
+
+FAULTS = volume_faults()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_has_its_own_message(tmp_path, fault):
+    image, message = FAULTS[fault]
+    path = saved(image, tmp_path / "scan.nrrd")
+    with pytest.raises(InputError, match=message) as caught:
+        read_ct(path)
+    assert "scan.nrrd" in str(caught.value)
+
+
+@pytest.mark.parametrize("spacing_mm", [0.0, float("nan"), float("inf"), -4.0])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_impossible_nifti_spacing_is_refused(ct, tmp_path, spacing_mm, order):
+    path = saved(ct, tmp_path / "scan.nii.gz")
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    if order == ">":
+        struct.pack_into(">i", content, 0, 348)
+    struct.pack_into(f"{order}f", content, 80, spacing_mm)
+    path.write_bytes(gzip.compress(bytes(content)))
+    with pytest.raises(InputError, match=r"spacing is \("):
+        read_ct(path)
+
+
+@pytest.mark.parametrize(("suffix", "line"), [(".mha", b"ElementSpacing"), (".nrrd", b"space directions")])
+def test_a_header_without_spacing_is_refused(ct, tmp_path, suffix, line):
+    path = saved(ct, tmp_path / f"scan{suffix}", compress=False)
+    path.write_bytes(b"".join(part for part in path.read_bytes().splitlines(True) if not part.startswith(line)))
+    with pytest.raises(InputError, match="no voxel spacing"):
+        read_ct(path)
+
+
+@pytest.mark.parametrize("value", [b"0", b"-4", b"nan"])
+def test_impossible_metaimage_spacing_is_refused(ct, tmp_path, value):
+    path = saved(ct, tmp_path / "scan.mha", compress=False)
+    path.write_bytes(path.read_bytes().replace(b"ElementSpacing = 4 ", b"ElementSpacing = " + value + b" "))
+    with pytest.raises(InputError, match="voxel spacing is"):
+        read_ct(path)
+
+
+def test_nifti_2_is_refused_by_name(ct, tmp_path):
+    (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(struct.pack("<i", 540) + b"n+2\0" + bytes(600)))
+    with pytest.raises(InputError, match="NIfTI-2 cannot be read"):
+        read_ct(tmp_path / "scan.nii.gz")
+
+
+def test_suffixes_may_be_capitals(ct, tmp_path):
+    path = saved(ct, tmp_path / "scan.nii.gz").rename(tmp_path / "SCAN.NII.GZ")
+    assert np.array_equal(array_of(read_ct(path)), array_of(ct))
+
+
+def test_a_sheared_nifti_is_refused(ct, tmp_path):
+    path = saved(ct, tmp_path / "scan.nii.gz")
+    shear = np.eye(3)
+    shear[1, 2] = 0.02
+    rewrite_sform(path, shear)
+    with pytest.raises(InputError, match="sheared by 1.15 degrees"):
+        read_ct(path)
