@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 MAX_STARTS = 4
 MAX_START_ROTATION_DEG = 25.0
 
-# Chosen by benchmarks/registration.py: mean squares on a quarter of the voxels is 2 to 3 times more accurate than
-# mutual information at the same cost, and four times as many samples or iterations gain 0.02 mm for three times it.
+# Chosen by measurement (docs/benchmarks.md): on a quarter of the voxels mean squares is twice as accurate as mutual
+# information and cheaper; all voxels and more iterations gain 0.02 mm for more than three times the cost.
 ANTS_OPTIONS = {
     "aff_metric": "MeanSquares",
     "aff_random_sampling_rate": 0.25,
