@@ -53,9 +53,9 @@ def read_ct(path: str | Path) -> sitk.Image:
         If the path cannot be read, or does not hold exactly one chest CT in Hounsfield units.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder: correct the path in the participants table.")
     try:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder: correct the path to the scan.")
         image = read_series(path) if path.is_dir() else read_file(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}): check the path and its permissions.") from error

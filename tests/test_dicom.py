@@ -108,3 +108,27 @@ def test_gantry_tilt_is_refused(ct, tmp_path):
         item.save_as(path)
     with pytest.raises(InputError, match="tilted by 10.0 degrees"):
         read_ct(tmp_path / "series")
+
+
+def test_compressed_and_multi_frame_files(ct, tmp_path):
+    import pydicom
+
+    for path in write_dicom(tmp_path / "compressed", ct):
+        item = pydicom.dcmread(path)
+        item.compress(pydicom.uid.RLELossless, encoding_plugin="pydicom")
+        item.save_as(path)
+    assert np.array_equal(array_of(read_ct(tmp_path / "compressed")), array_of(ct))
+    write_dicom(tmp_path / "frames", ct[:, :, :1], NumberOfFrames=65, PixelData=bytes(ct.GetNumberOfPixels() * 2))
+    with pytest.raises(InputError, match="one slice per file"):
+        read_ct(tmp_path / "frames")
+
+
+def test_a_file_that_may_not_be_read_is_refused(series, monkeypatch):
+    folder, _ = series
+
+    def refuse(self, mode):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
+        read_ct(folder)

@@ -68,6 +68,29 @@ def test_flipped_and_permuted_axes_give_the_same_lungs(order):
     assert dice(back == LEFT, volume.lungs == LEFT) > 0.95
 
 
+def test_an_oblique_scan_gives_the_same_lungs():
+    volume = thorax()
+    turn = sitk.Euler3DTransform((0.0, 0.0, 150.0), 0.15, 0.0, 0.2)
+    tilted = sitk.Resample(volume.ct, volume.ct, turn, sitk.sitkLinear, AIR)
+    tilted.SetDirection(turn.GetMatrix())
+    tilted.SetOrigin(turn.TransformPoint(volume.ct.GetOrigin()))  # the body is where it was, its grid is not
+    truth = sitk.GetImageFromArray(volume.lungs)
+    truth.CopyInformation(volume.ct)
+    truth = sitk.GetArrayFromImage(sitk.Resample(truth, tilted, sitk.Transform(), sitk.sitkNearestNeighbor))
+    found = labels_of(tilted)
+    for side in (RIGHT, LEFT):
+        assert dice(found == side, truth == side) > 0.95
+
+
+def test_gas_in_the_bowel_is_not_a_lung():
+    volume = thorax(left_lung=False)
+    hu = sitk.GetArrayFromImage(volume.ct)
+    hu[10:35, 15:45, 58:83] = AIR  # 0.5 l on the side without a lung
+    ct = sitk.GetImageFromArray(hu)
+    ct.CopyInformation(volume.ct)
+    assert set(np.unique(labels_of(ct))) == {0, RIGHT}
+
+
 def test_vessels_and_small_nodules_belong_to_the_lung():
     volume = thorax()
     hu = sitk.GetArrayFromImage(volume.ct)
