@@ -30,7 +30,7 @@ from drasclr_core.phantom_trees import Grid, ball_fraction, edge, tube_fraction
 
 DEFAULT_SPACING_MM = (2.0, 2.0, 2.5)
 
-_PARENCHYMA_HU, _HOLE_HU, _PANLOBULAR_DROP_HU = -872.0, -982.0, 82.0
+_PARENCHYMA_HU, _HOLE_HU, _PANLOBULAR_DROP_HU = -872.0, -982.0, 95.0
 _GRAVITY_HU = 18.0  # front to middle, middle to back
 _SPACING_LIMITS_MM = (0.4, 8.0)
 _MIN_HU, _MAX_HU = -1024, 3071
@@ -230,7 +230,7 @@ def _parenchyma(
     vessels, centrilobular, paraseptal = fills
     coarse, fine = (texture(*places_mm) for texture in textures)
     panlobular = patient.lesions.panlobular.extent(thorax, depth_mm, *places_mm)
-    ground_glass = patient.lesions.ground_glass.extent(thorax, depth_mm, *places_mm)
+    ground_glass = patient.lesions.ground_glass.extent(thorax, depth_mm, *places_mm) * (1.0 - panlobular)
     gravity = _GRAVITY_HU * (y - thorax.axis_mm(z)[1]) / thorax.half_depth_mm
 
     hu = _PARENCHYMA_HU + gravity + 9.0 * coarse + 17.0 * fine * (1.0 - 0.5 * panlobular)
@@ -242,8 +242,8 @@ def _parenchyma(
     hu += holes * (_HOLE_HU + 6.0 * coarse - hu)
 
     labels = np.zeros(len(hu), dtype=np.uint8)
-    labels[panlobular > 0.5] = 3
     labels[ground_glass > 0.5] = 4
+    labels[panlobular > 0.5] = 3
     labels[centrilobular > 0.5] = 1
     labels[paraseptal > 0.5] = 2
     return hu.astype(np.float32), labels

@@ -26,8 +26,10 @@ from drasclr_core.phantom_shape import (
 Points = npt.NDArray[np.float64]
 Array = npt.NDArray[np.floating]
 
-SAMPLE_POINTS = 30_000
+SAMPLE_POINTS = 16_000
 _CANDIDATES = 20_000  # places where a hole may be
+_BLOCK = 2_000  # holes placed at a time
+_PATCHINESS = 0.35  # of diffuse disease, in units of its score
 _BOX_HOLES = 6  # an annotated box holds this many hole centres or more
 _BOXES_PER_SUBTYPE = 3
 _READ_SHARE = 0.6  # of the diseased subjects, whose boxes somebody has drawn
@@ -78,7 +80,7 @@ class Diffuse:
         """Return how far the disease has gone at points of the lung, from 0 to 1; one half is its border."""
         if not np.isfinite(self.threshold):
             return np.zeros(len(depth_mm), dtype=np.float32)
-        score = _SCORES[self.kind](thorax, depth_mm, *axes) + 0.35 * self.noise(*axes)
+        score = _SCORES[self.kind](thorax, depth_mm, *axes) + _PATCHINESS * self.noise(*axes)
         return (0.5 + 0.5 * np.tanh((score - self.threshold) / self.softness)).astype(np.float32)
 
 
@@ -95,8 +97,8 @@ class Lesions:
         """Return the truth label (0 none, else 1 + position in `DISEASES`) of points of the lung (P, 3), (P,)."""
         depth = lung_depth_of(thorax, points_mm)
         labels = np.zeros(len(points_mm), dtype=np.uint8)
-        labels[self.panlobular.extent(thorax, depth, *points_mm.T) > 0.5] = 3
         labels[self.ground_glass.extent(thorax, depth, *points_mm.T) > 0.5] = 4
+        labels[self.panlobular.extent(thorax, depth, *points_mm.T) > 0.5] = 3
         labels[self.centrilobular.cover(points_mm)] = 1
         labels[self.paraseptal.cover(points_mm)] = 2
         return labels
@@ -123,15 +125,14 @@ def draw_lesions(
     """
     share = target_burdens
     seeds = sample_lung_points(thorax, _CANDIDATES, rng)
-    depth = lung_depth_of(thorax, points_mm)
-    return Lesions(
-        centrilobular=_fill(
-            _centrilobular(thorax, share["centrilobular"], seeds, rng), share["centrilobular"], points_mm
-        ),
-        paraseptal=_fill(_paraseptal(thorax, share["paraseptal"], seeds, rng), share["paraseptal"], points_mm),
-        panlobular=_diffuse("panlobular", 18.0, thorax, share["panlobular"], depth, points_mm, rng),
-        ground_glass=_diffuse("ground_glass", 14.0, thorax, share["ground_glass"], depth, points_mm, rng),
-    )
+    centrilobular = _fill(_centrilobular(thorax, share["centrilobular"], seeds, rng), share["centrilobular"], points_mm)
+    paraseptal = _fill(_paraseptal(thorax, share["paraseptal"], seeds, rng), share["paraseptal"], points_mm)
+    everywhere = np.ones(len(points_mm), dtype=bool)
+    panlobular = _diffuse("panlobular", 18.0, thorax, share["panlobular"], points_mm, everywhere, rng)
+    # There is nothing left to fill where the lung is destroyed.
+    spared = panlobular.extent(thorax, lung_depth_of(thorax, points_mm), *points_mm.T) <= 0.5
+    ground_glass = _diffuse("ground_glass", 20.0, thorax, share["ground_glass"], points_mm, spared, rng)
+    return Lesions(centrilobular, paraseptal, panlobular, ground_glass)
 
 
 def annotate_boxes(lesions: Lesions, rng: np.random.Generator) -> list[dict[str, float | str]]:
@@ -153,12 +154,16 @@ def _fill(holes: Holes, share: float, points_mm: Points) -> Holes:
     """Keep the first holes, as many as cover `share` of the points."""
     if share <= 0:
         return Holes(np.empty((0, 3)), np.empty(0))
-    hits = cKDTree(points_mm).query_ball_point(holes.centres_mm, holes.radii_mm)
-    covered_by = np.full(len(points_mm), len(hits))
-    np.minimum.at(
-        covered_by, np.concatenate(hits).astype(np.int64), np.repeat(np.arange(len(hits)), list(map(len, hits)))
-    )
-    count = np.partition(covered_by, int(share * len(points_mm)))[int(share * len(points_mm))]
+    tree, wanted = cKDTree(points_mm), int(share * len(points_mm))
+    covered_by = np.full(len(points_mm), len(holes.radii_mm))
+    for first in range(0, len(holes.radii_mm), _BLOCK):
+        block = slice(first, first + _BLOCK)
+        hits = tree.query_ball_point(holes.centres_mm[block], holes.radii_mm[block])
+        owners = first + np.repeat(np.arange(len(hits)), [len(hit) for hit in hits])
+        np.minimum.at(covered_by, np.concatenate(hits).astype(np.int64), owners)
+        if np.sum(covered_by < len(holes.radii_mm)) > wanted:
+            break
+    count = np.partition(covered_by, wanted)[wanted]
     return Holes(holes.centres_mm[:count], holes.radii_mm[:count])
 
 
@@ -170,7 +175,7 @@ def _centrilobular(thorax: Thorax, share: float, seeds: Points, rng: np.random.G
     weight = upper * cluster * np.clip((depth - 6.0) / 8.0, 0.0, 1.0) * np.exp((level - 1.0) * (5.0 - 6.0 * share))
     chosen = seeds[rng.choice(len(seeds), size=int(_CANDIDATES * (1.0 + 3.0 * share)), p=weight / weight.sum())]
     main = chosen + rng.uniform(-2.5, 2.5, size=chosen.shape)
-    radii = np.clip((1.9 + 4.0 * share) * rng.lognormal(0.0, 0.25, size=len(main)), 1.5, 5.0)
+    radii = np.clip((2.3 + 4.0 * share) * rng.lognormal(0.0, 0.25, size=len(main)), 1.5, 5.0)
     bud = rng.standard_normal(main.shape)
     bud *= (0.8 * radii / np.linalg.norm(bud, axis=1))[:, None]
     pairs = Holes(np.stack([main, main + bud], axis=1).reshape(-1, 3), np.stack([radii, 0.75 * radii], axis=1).ravel())
@@ -180,7 +185,7 @@ def _centrilobular(thorax: Thorax, share: float, seeds: Points, rng: np.random.G
 def _paraseptal(thorax: Thorax, share: float, seeds: Points, rng: np.random.Generator) -> Holes:
     """Holes of 5-15 mm side by side under the pleura, mostly upper; a second row where disease is heavy."""
     points = seeds[lung_depth_of(thorax, seeds) < 22.0]
-    weight = np.exp(4.5 * (thorax.level(points[:, 2]) - 1.0) + 0.8 * NoiseField(30.0, rng)(*points.T))
+    weight = np.exp(6.0 * (thorax.level(points[:, 2]) - 1.0) + 2.0 * NoiseField(30.0, rng)(*points.T))
     order = rng.choice(len(points), size=len(points) // 2, replace=False, p=weight / weight.sum())
     radii = np.clip((3.4 + 18.0 * share) * rng.lognormal(0.0, 0.25, size=len(order)), 2.5, 7.5)
     second_row = rng.random(len(order)) < 3.0 * share
@@ -214,13 +219,16 @@ def _diffuse(
     length_mm: float,
     thorax: Thorax,
     share: float,
-    depth: npt.NDArray[np.float64],
     points: Points,
+    eligible: npt.NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> Diffuse:
+    """Choose the threshold above which `share` of all points lie, among those that may have the disease."""
     noise = NoiseField(length_mm, rng)
-    score = _SCORES[kind](thorax, depth, *points.T) + 0.35 * noise(*points.T)
-    threshold = float(np.quantile(score, 1.0 - share)) if share > 0 else np.inf
+    axes = points[eligible].T
+    score = _SCORES[kind](thorax, lung_depth_of(thorax, points[eligible]), *axes) + _PATCHINESS * noise(*axes)
+    needed = min(share * len(points) / len(score), 1.0)
+    threshold = float(np.quantile(score, 1.0 - needed)) if share > 0 else np.inf
     return Diffuse(kind, noise, threshold, softness=0.12)
 
 
@@ -230,7 +238,7 @@ def _panlobular_score(thorax: Thorax, depth: Array, x: Array, y: Array, z: Array
 
 def _ground_glass_score(thorax: Thorax, depth: Array, x: Array, y: Array, z: Array) -> Array:
     backwards = (y - thorax.axis_mm(z)[1]) / thorax.half_depth_mm
-    return 1.3 * np.exp(-np.maximum(depth, 0.0) / 14.0) + 1.1 * (1.0 - thorax.level(z)) + 0.25 * backwards
+    return 0.5 * np.exp(-np.maximum(depth, 0.0) / 25.0) + 0.8 * (1.0 - thorax.level(z)) + 0.2 * backwards
 
 
 _SCORES = {"panlobular": _panlobular_score, "ground_glass": _ground_glass_score}

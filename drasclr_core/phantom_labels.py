@@ -124,10 +124,10 @@ def gold_stage(fev1pp: float, fev1_fvc: float) -> int:
 
 def _emphysema_mix(points: float, rng: np.random.Generator) -> dict[str, float]:
     """Split emphysema worth so many FEV1 points into the three subtypes' target burdens."""
-    mix = rng.dirichlet([2.2, 0.7, 0.8])
+    mix = rng.dirichlet([2.3, 0.5, 1.0])
     weights = np.array(list(_SUBTYPE_WEIGHT.values()))
     total = points / _POINTS_PER_BURDEN / float(mix @ weights)
-    burdens = np.minimum(total * mix, [0.6, 0.12, 0.6])
+    burdens = np.minimum(total * mix, [0.5, 0.07, 0.6])
     return dict(zip(_SUBTYPE_WEIGHT, np.where(burdens < 0.002, 0.0, burdens).tolist(), strict=True))
 
 

@@ -56,7 +56,7 @@ def draw_trees(thorax: Thorax, traits: Traits, rng: np.random.Generator) -> Tree
         points = _deep_points(thorax, side, rng)
         hilum = thorax.at(side * 0.25, 0.08, 0.53 if label == LEFT else 0.55)
         lumen.append(polyline([carina, hilum], [6.6, 5.6]))
-        lumen.append(grow_tree(hilum, points[:_AIRWAY_LEAVES], 1.0, 2.6, rng))
+        lumen.append(_within_lungs(thorax, grow_tree(hilum, points[:_AIRWAY_LEAVES], 1.0, 2.6, rng)))
         artery, vein = hilum + [side * 3.0, -9.0, 7.0], hilum + [0.0, 2.0, -20.0]
         great += [polyline([trunk, artery], [11.0, 8.0]), polyline([atrium, vein], [12.0, 7.0])]
         vessels.append(grow_tree(artery, points[:_VESSEL_LEAVES], 0.8, 3.0, rng))
@@ -93,7 +93,11 @@ def _paint_slab(thorax: Thorax, x: Volume, y: Volume, z: Volume, voxel_mm: float
     _blend(ct_hu, edge(skin - 2.0, voxel_mm), _FAT_HU)
     _blend(ct_hu, edge(skin - thorax.fat_mm * _fat_share(thorax, x, y, z), voxel_mm), _MUSCLE_HU)
     # Sheets of fat between the layers of muscle.
-    sheet = np.exp(-(((cavity + 0.62 * thorax.muscle_mm) / 1.6) ** 2)) * (skin > thorax.fat_mm + 3.0)
+    sheet = (
+        np.exp(-(((cavity + 0.62 * thorax.muscle_mm) / 1.6) ** 2))
+        * (skin > thorax.fat_mm + 3.0)
+        * (thorax.level(z) < 0.97)
+    )
     _blend(ct_hu, 0.8 * sheet, _FAT_HU)
     _blend(ct_hu, edge(cavity, voxel_mm), _MEDIASTINAL_FAT_HU)
     _paint_abdomen(ct_hu, thorax, x, y, z, cavity, voxel_mm)
@@ -205,6 +209,12 @@ def _aorta(thorax: Thorax) -> Tubes:
     bends = ((-0.02, -0.25, 0.45), (-0.07, -0.28, 0.58), (0.02, -0.12, 0.70), (0.15, 0.15, 0.70))
     arch = [thorax.at(*bend) for bend in bends]
     return polyline([*arch, *descending], [15.0, 15.0, 13.5, 13.0, 12.5, 12.0, 11.5, 11.0])
+
+
+def _within_lungs(thorax: Thorax, tubes: Tubes) -> Tubes:
+    """Leave out tubes that would run through the heart or the mediastinum."""
+    places = (tubes.start_mm, 0.5 * (tubes.start_mm + tubes.end_mm), tubes.end_mm)
+    return tubes.chosen(np.min([lung_depth_of(thorax, place) for place in places], axis=0) > -3.0)
 
 
 def _deep_points(thorax: Thorax, side: int, rng: np.random.Generator) -> Points:

@@ -54,10 +54,9 @@ class Tubes:
         radii = (factor * r + plus_mm for r in (self.start_radius_mm, self.end_radius_mm))
         return Tubes(self.start_mm, self.end_mm, *radii)
 
-    def every(self, step: int, first: int) -> "Tubes":
-        """Return each `step`-th tube, from the one at `first`."""
-        part = slice(first, None, step)
-        return Tubes(self.start_mm[part], self.end_mm[part], self.start_radius_mm[part], self.end_radius_mm[part])
+    def chosen(self, which: slice | npt.NDArray[np.bool_]) -> "Tubes":
+        """Return the tubes of a slice or a mask (S,)."""
+        return Tubes(self.start_mm[which], self.end_mm[which], self.start_radius_mm[which], self.end_radius_mm[which])
 
     def volume_mm3(self) -> float:
         """Return the volume of all tubes, overlaps counted twice."""
@@ -134,7 +133,7 @@ def tube_fraction(tubes: Tubes, grid: Grid) -> npt.NDArray[np.float32]:
     pitch = 0.5 * min(grid.spacing_mm)
     parts = 1 + int(tubes.volume_mm3() / pitch**3) // _CHUNK_POINTS
     for first in range(parts):
-        points, volumes = _fill_tubes(tubes.every(parts, first), pitch)
+        points, volumes = _fill_tubes(tubes.chosen(slice(first, None, parts)), pitch)
         share = (volumes / np.prod(grid.spacing_mm)).astype(np.float32)
         _splat(fraction, grid, points, share)
     return np.minimum(fraction, 1.0).reshape(grid.shape)
