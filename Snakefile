@@ -11,6 +11,7 @@ if not config:
 
 
 include: "rules/common.smk"
+include: "rules/common_runs.smk"
 
 
 wildcard_constraints:
@@ -24,7 +25,8 @@ wildcard_constraints:
 
 rule all:
     input:
-        "results/table2.csv",
+        possible_tables(),
+        of_runs("features", config["runs"]),
 
 
 include: "rules/cohort.smk"
@@ -53,4 +55,4 @@ rule embed:
 
 rule tables:
     input:
-        "results/table2.csv",
+        possible_tables(),
