@@ -84,35 +84,28 @@ def run_params(wildcards):
 
 @cache
 def experiment(table):
-    """Return the experiment of a table; the configuration must have its runs and cast its role."""
-    content = checked(load_experiment, repo(f"experiments/{table}.yaml"))
-    if content.cohort not in config["roles"]:
-        raise WorkflowError(
-            f"experiments/{table}.yaml needs a cohort in roles.{content.cohort}"
-        )
-    missing = sorted(
-        {name for name, _ in required_results(content)} - set(config["runs"])
-    )
-    if missing:
-        raise WorkflowError(
-            f"experiments/{table}.yaml needs runs that the configuration lacks: {', '.join(missing)}"
-        )
-    return content
+    return checked(load_experiment, repo(f"experiments/{table}.yaml"))
+
+
+def lacking(table):
+    """Return what a table needs and the configuration lacks."""
+    role = experiment(table).cohort
+    runs = dict.fromkeys(name for name, _ in required_results(experiment(table)))
+    roles = [] if role in config["roles"] else [f"a cohort in roles.{role}"]
+    return [*roles, *(f"runs.{name}" for name in runs if name not in config["runs"])]
 
 
 def possible_tables():
-    """Return the tables whose cohort and runs the configuration has."""
-    found = []
-    for path in sorted(Path(repo("experiments")).glob("*.yaml")):
-        try:
-            experiment(path.stem)
-        except WorkflowError:
-            continue
-        found.append(f"results/{path.stem}.csv")
-    return found
+    """Return the tables for which the configuration has the cohort and the runs."""
+    tables = sorted(path.stem for path in Path(repo("experiments")).glob("*.yaml"))
+    return [f"results/{table}.csv" for table in tables if not lacking(table)]
 
 
 def table_cohort(table):
+    if lacking(table):
+        raise WorkflowError(
+            f"experiments/{table}.yaml needs {', '.join(lacking(table))} in the configuration"
+        )
     return config["roles"][experiment(table).cohort]
 
 
