@@ -133,7 +133,7 @@ def scan(patient: Patient, spacing_mm: tuple[float, float, float], scanner: Scan
     shape = tuple(int(np.ceil(extent / step)) for extent, step in zip(FIELD_OF_VIEW_MM, spacing_mm, strict=True))
     grid = Grid((shape[2], shape[1], shape[0]), spacing_mm)
     trees = draw_trees(patient.thorax, patient.traits, random_stream(patient.seed, patient.index, "trees"))
-    ct_hu = paint_background(patient.thorax, patient.traits, trees, grid)
+    ct_hu = paint_background(patient.thorax, trees, grid)
     lungs, truth = _paint_lungs(ct_hu, patient, trees, grid)
     stored = _reconstruct(ct_hu, scanner, spacing_mm, random_stream(patient.seed, patient.index, "noise"))
     ct, truth_image, lungs_image = (_image(array, grid) for array in (stored, truth, lungs))

@@ -35,7 +35,7 @@ _AIRWAY_LEAVES, _VESSEL_LEAVES = 64, 1024
 
 @dataclass(frozen=True)
 class Trees:
-    """Airways (lumen and outer surface) and vessels of both lungs, and the great vessels of the mediastinum."""
+    """Airways and vessels of both lungs, and the great vessels; `airway` is the outer surface around `lumen`."""
 
     lumen: Tubes
     airway: Tubes
@@ -66,17 +66,18 @@ def draw_trees(thorax: Thorax, traits: Traits, rng: np.random.Generator) -> Tree
     return Trees(narrow, wall, join(*vessels), join(*great))
 
 
-def paint_background(thorax: Thorax, traits: Traits, trees: Trees, grid: Grid) -> Volume:
+def paint_background(thorax: Thorax, trees: Trees, grid: Grid) -> Volume:
     """Return HU (z, y, x) of body, bones, heart, great vessels and couch, with fat where the lungs will be."""
     ct_hu = np.empty(grid.shape, dtype=np.float32)
     x, y, z = grid.axes_mm()
     for slab in grid.slabs():
         ct_hu[slab] = _paint_slab(thorax, x, y, z[slab], max(grid.spacing_mm))
     _blend(ct_hu, tube_fraction(trees.great_vessels, grid), BLOOD_HU)
-    for bones, cartilage in _ribs(thorax):
-        _blend(ct_hu, tube_fraction(bones, grid), _CORTEX_HU)
-        _blend(ct_hu, tube_fraction(bones.scaled(0.62), grid), _MARROW_HU)
-        _blend(ct_hu, tube_fraction(cartilage, grid), _CARTILAGE_HU)
+    ribs, cartilage = _ribs(thorax)
+    bones = join(ribs, *_sternum(thorax), *_clavicles(thorax), *_scapulae(thorax))
+    _blend(ct_hu, tube_fraction(bones, grid), _CORTEX_HU)
+    _blend(ct_hu, tube_fraction(bones.scaled(0.62), grid), _MARROW_HU)
+    _blend(ct_hu, tube_fraction(cartilage, grid), _CARTILAGE_HU)
     return ct_hu
 
 
@@ -88,17 +89,13 @@ def _paint_slab(thorax: Thorax, x: Volume, y: Volume, z: Volume, voxel_mm: float
     skin = body_depth_mm(thorax, x, y, z)
     cavity = cavity_depth_mm(thorax, x, y, z)
     ct_hu = np.full(skin.shape, AIR_HU, dtype=np.float32)
-    _blend(ct_hu, edge(_couch_depth(thorax, x, y, z), voxel_mm), _COUCH_HU)
+    _blend(ct_hu, edge(_couch_depth(thorax, x, y), voxel_mm), _COUCH_HU)
     _blend(ct_hu, edge(skin, voxel_mm), _SKIN_HU)
     _blend(ct_hu, edge(skin - 2.0, voxel_mm), _FAT_HU)
     _blend(ct_hu, edge(skin - thorax.fat_mm * _fat_share(thorax, x, y, z), voxel_mm), _MUSCLE_HU)
     # Sheets of fat between the layers of muscle.
-    sheet = (
-        np.exp(-(((cavity + 0.62 * thorax.muscle_mm) / 1.6) ** 2))
-        * (skin > thorax.fat_mm + 3.0)
-        * (thorax.level(z) < 0.97)
-    )
-    _blend(ct_hu, 0.8 * sheet, _FAT_HU)
+    sheet = 0.8 * np.exp(-(((cavity + 0.62 * thorax.muscle_mm) / 1.6) ** 2))
+    _blend(ct_hu, sheet * (skin > thorax.fat_mm + 3.0) * (thorax.level(z) < 0.97), _FAT_HU)
     _blend(ct_hu, edge(cavity, voxel_mm), _MEDIASTINAL_FAT_HU)
     _paint_abdomen(ct_hu, thorax, x, y, z, cavity, voxel_mm)
     _blend(ct_hu, edge(heart_depth_mm(thorax, x, y, z), voxel_mm), _HEART_HU)
@@ -113,10 +110,10 @@ def _fat_share(thorax: Thorax, x: Volume, y: Volume, z: Volume) -> Array:
     return 1.25 - 0.45 * sideways + 0.25 * np.clip(0.5 - thorax.level(z), -0.5, 0.7)
 
 
-def _couch_depth(thorax: Thorax, x: Volume, y: Volume, z: Volume) -> Array:
+def _couch_depth(thorax: Thorax, x: Volume, y: Volume) -> Array:
     top = thorax.base_mm[1] + thorax.half_depth_mm + thorax.muscle_mm + thorax.fat_mm + 5.0
     bowl = y - top + 2e-4 * (x - thorax.base_mm[0]) ** 2
-    return np.minimum(6.0 - np.abs(bowl - 6.0), 170.0 - np.abs(x - thorax.base_mm[0])) + 0.0 * z
+    return np.minimum(6.0 - np.abs(bowl - 6.0), 170.0 - np.abs(x - thorax.base_mm[0]))
 
 
 def _paint_abdomen(
@@ -157,30 +154,27 @@ def _paint_spine(ct_hu: Volume, thorax: Thorax, x: Volume, y: Volume, z: Volume,
     _blend(ct_hu, edge(9.0 - np.hypot(lateral, behind - 23.0), voxel_mm), _CANAL_HU)
 
 
-def _ribs(thorax: Thorax) -> list[tuple[Tubes, Tubes]]:
-    """Return bone and cartilage of ten pairs of ribs, with sternum and clavicles among them."""
-    parts = []
+def _ribs(thorax: Thorax) -> tuple[Tubes, Tubes]:
+    """Return the bone and the cartilage of ten pairs of ribs; the last three do not reach the sternum."""
+    bones, cartilages = [], []
     angle = np.linspace(np.radians(62), np.radians(-80), 34)  # from the spine round the side to the sternum
     for number in range(10):
-        back_level = 0.97 - 0.092 * number
         drop = 0.10 + 0.022 * number
-        level = back_level - drop * np.linspace(0.0, 1.0, len(angle)) ** 0.8
+        level = 0.97 - 0.092 * number - drop * np.linspace(0.0, 1.0, len(angle)) ** 0.8
+        bone, end = (26, 34) if number < 7 else (22, 28)
         for side in SIDES.values():
             points = np.array([_on_cage(thorax, side, a, u) for a, u in zip(angle, level, strict=True)])
-            bone, cartilage = (26, 26) if number < 7 else (22, 22)
-            end = len(angle) if number < 7 else len(angle) - 6
-            parts.append((polyline(points[:bone], 4.6), polyline(points[cartilage - 1 : end], 4.2)))
-    bones = join(*_sternum(thorax), *_clavicles(thorax), *_scapulae(thorax))
-    return [(join(bones, *(bone for bone, _ in parts)), join(*(cartilage for _, cartilage in parts)))]
+            bones.append(polyline(points[:bone], 4.6))
+            cartilages.append(polyline(points[bone - 1 : end], 4.2))
+    return join(*bones), join(*cartilages)
 
 
 def _on_cage(thorax: Thorax, side: int, angle: float, level: float) -> Points:
     """Return the point 5 mm outside the cavity in the direction `angle` (0 sideways, positive to the back)."""
     ray = np.array([side * np.cos(angle), np.sin(angle), 0.0])
-    origin = thorax.at(0.0, 0.05, level)
-    reach = origin + np.linspace(15.0, 170.0, 156)[:, None] * ray
-    inside = cavity_depth_mm(thorax, *reach.T) > -5.0
-    return reach[np.flatnonzero(inside)[-1]] if inside.any() else reach[30]
+    reach = thorax.at(0.0, 0.05, level) + np.linspace(15.0, 170.0, 156)[:, None] * ray
+    within = np.flatnonzero(cavity_depth_mm(thorax, *reach.T) > -5.0)
+    return reach[within[-1]] if len(within) else reach[15]  # above the apex there is no cavity
 
 
 def _sternum(thorax: Thorax) -> list[Tubes]:
