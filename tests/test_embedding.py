@@ -1,0 +1,95 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import zarr
+from toy_bank import toy_bank, toy_grid
+
+from drasclr_core import embedding
+from drasclr_core.embedding import embed_bank, embed_to_folder, subject_features
+from drasclr_core.encoder import normalise_hu
+from drasclr_core.errors import InputError
+from drasclr_core.methods.drasclr import build
+from drasclr_core.model_folder import load_model, save_model
+from drasclr_core.settings import PretrainSettings
+from drasclr_core.training import initial_encoder
+
+SETTINGS = PretrainSettings(epochs=0, feature_dim=8, num_experts=2)
+CPU = torch.device("cpu")
+
+
+class ToySubject:
+    """What `Subject` reads, taken from the toy bank."""
+
+    def __init__(self, bank, place):
+        self.participant_id = bank.participant_ids[place]
+        self.patches, self.valid = bank.hu[:, place], bank.valid[:, place]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    save_model(folder, initial_encoder(SETTINGS).eval(), toy_grid(), SETTINGS, {"preprocess": {"spacing_mm": 1.0}})
+    return folder
+
+
+@pytest.fixture
+def some_invalid():
+    valid = np.ones((4, 8), bool)
+    valid[2, 3] = valid[0, 3] = False
+    return toy_bank(valid=valid)
+
+
+def test_every_patch_meets_its_own_landmarks_code(model, monkeypatch):
+    monkeypatch.setattr(embedding, "BATCH", 3)  # 8 subjects: two whole batches and a rest
+    bank, encoder = toy_bank(), load_model(model).encoder
+    rows = list(embed_bank(bank, encoder, CPU))
+    for landmark in range(4):
+        patch = normalise_hu(torch.from_numpy(bank.hu[landmark, 5:6]))[:, None]
+        with torch.no_grad():
+            expected = encoder(patch, torch.tensor(bank.grid.codes[landmark], dtype=torch.float32))
+        np.testing.assert_allclose(rows[landmark][5], expected[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_mean_leaves_out_invalid_landmarks_by_hand():
+    features = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    valid = np.array([[True, False], [True, True], [True, False]])
+    assert subject_features(features, valid).tolist() == [[2, 3], [8, 9]]
+
+
+def test_a_subject_without_valid_landmark_is_refused():
+    with pytest.raises(InputError, match=r"\[1\]"):
+        subject_features(np.zeros((2, 1, 3), np.float32), np.array([[True, False]]))
+
+
+def test_one_subject_at_a_time_gives_the_features_of_the_bank(model, some_invalid, monkeypatch, tmp_path):
+    monkeypatch.setattr(embedding, "open_bank", lambda path: some_invalid)
+    embed_to_folder("bank", model, tmp_path / "features", threads=1)
+    table = pd.read_parquet(tmp_path / "features" / "features.parquet").set_index("participant_id")
+    assert (table.pop("fold") == -1).all()
+    method = build({"model": str(model)})
+    for place in (0, 3):
+        own = method.embed(ToySubject(some_invalid, place))
+        assert own.dtype == np.float32
+        np.testing.assert_allclose(table.loc[f"s{place}"], own, rtol=1e-4, atol=1e-5)
+
+
+def test_the_store_tells_subjects_landmarks_and_validity(model, some_invalid, monkeypatch, tmp_path):
+    monkeypatch.setattr(embedding, "open_bank", lambda path: some_invalid)
+    embed_to_folder("bank", model, tmp_path / "features", threads=1)
+    store = zarr.open_group(tmp_path / "features" / "landmarks.zarr", mode="r")
+    assert store.attrs["participant_ids"] == some_invalid.participant_ids
+    assert store["features"].shape == (8, 4, 8)
+    np.testing.assert_array_equal(store["valid"][:], some_invalid.valid.T)
+    np.testing.assert_array_equal(store["landmarks_mm"][:], toy_grid().points_mm)
+
+
+def test_a_model_of_other_landmarks_is_refused(model, monkeypatch, tmp_path):
+    bank = toy_bank()
+    moved = toy_grid()
+    moved.points_mm[0] += 0.5
+    monkeypatch.setattr(
+        embedding, "open_bank", lambda path: type(bank)(bank.hu, bank.valid, bank.participant_ids, moved)
+    )
+    with pytest.raises(InputError, match="other landmarks"):
+        embed_to_folder("bank", model, tmp_path / "features", threads=1)
