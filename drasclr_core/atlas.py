@@ -45,10 +45,15 @@ def read_atlas_mask(source: str | Path, spacing_mm: float) -> sitk.Image:
     return mask
 
 
-def write_atlas(
+def write_atlas(mask: sitk.Image, path: str | Path) -> None:
+    """Write the atlas mask."""
+    with atomic_path(path) as partial:
+        write_image(mask, partial)
+
+
+def write_landmarks(
     mask: sitk.Image,
-    mask_path: str | Path,
-    landmarks_path: str | Path,
+    path: str | Path,
     corners: str | Path | None = None,
     *,
     step: int,
@@ -56,7 +61,7 @@ def write_atlas(
     neighbours: int,
     convention: Convention,
 ) -> None:
-    """Write the atlas mask and its landmark grid; the parameters are those of `LandmarkGrid.build`.
+    """Lay the landmark grid on an atlas mask and write it; the parameters are those of `LandmarkGrid.build`.
 
     `corners` is a landmark file to use instead of the grid (`landmark_files.load_corners`).
     """
@@ -68,6 +73,4 @@ def write_atlas(
         convention=convention,
         corners=None if corners is None else load_corners(corners),
     )
-    with atomic_path(mask_path) as partial:
-        write_image(mask, partial)
-    write_json(landmarks_path, grid.to_json())
+    write_json(path, grid.to_json())

@@ -4,23 +4,38 @@ Reads:   a participant's lung mask, or the file atlases.{atlas}.mask
 Writes:  results/atlases/{atlas}/lung_mask.nii.gz
          results/atlases/{atlas}/landmarks.json
 Config:  atlases, landmarks
+
+Two rules, for another grid on the same mask needs no new registration.
 """
 
 
 rule make_atlas:
     input:
         source=atlas_source,
-        corners=atlas_corners,
-        code=core("landmarks", "landmark_files"),
     output:
         mask="results/atlases/{atlas}/lung_mask.nii.gz",
-        landmarks="results/atlases/{atlas}/landmarks.json",
     log:
         "logs/atlases/{atlas}/make_atlas.log",
     conda:
         "../envs/core.yaml"
     params:
-        settings=atlas_settings,
         spacing_mm=config["preprocess"]["spacing_mm"],
     script:
         "../workflow_scripts/make_atlas.py"
+
+
+rule lay_landmarks:
+    input:
+        mask="results/atlases/{atlas}/lung_mask.nii.gz",
+        corners=atlas_corners,
+        code=core("landmarks", "landmark_files"),
+    output:
+        landmarks="results/atlases/{atlas}/landmarks.json",
+    log:
+        "logs/atlases/{atlas}/lay_landmarks.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        settings=atlas_settings,
+    script:
+        "../workflow_scripts/lay_landmarks.py"

@@ -27,8 +27,22 @@ def of_runs(name, runs):
     return sorted({run_path(cohort, run, name) for cohort in COHORTS for run in runs})
 
 
-def decisive_settings(wildcards):
-    settings = pretrain_settings(config, wildcards.run)
+def patch_settings(atlas):
+    """Return all settings that decide the patches."""
+    upstream = ("segmentation", "registration", "landmarks", "patches")
+    preprocess = {key: config["preprocess"][key] for key in ("axes", "spacing_mm")}
+    return {
+        **{section: config[section] for section in upstream},
+        "preprocess": preprocess,
+        "atlas": config["atlases"][atlas],
+    }
+
+
+def decisive_settings(run):
+    """Return the settings of a run that change its results."""
+    if not is_pretrained(config, run):
+        return config["runs"][run].get("params", {})
+    settings = pretrain_settings(config, run)
     return {key: value for key, value in settings.items() if key not in UPKEEP}
 
 
@@ -52,20 +66,25 @@ def launcher(wildcards):
     )
 
 
-def training_job(wildcards, input, output):
-    """Return the pretraining job as its script takes it; all that decides the patches is part of it."""
-    upstream = ("preprocess", "segmentation", "registration", "landmarks", "patches")
-    provenance = {section: config[section] for section in upstream}
-    provenance |= {
-        "atlas": config["atlases"][wildcards.atlas],
+def training_job(wildcards):
+    """Return the pretraining job as its script takes it; all that decides the patches is part of it.
+
+    A function of the wildcards alone: a parameter made of `input` or `output` would not count as changed.
+    """
+    provenance = {
+        **patch_settings(wildcards.atlas),
         "stage_versions": STAGE_VERSIONS,
     }
+    folder = f"results/{wildcards.cohort}/{wildcards.atlas}"
     return json.dumps(
         {
-            "input": {"bank": input.bank, "atlas": input.atlas},
-            "output": {"model": output.model},
+            "input": {
+                "bank": f"{folder}/bank.zarr",
+                "atlas": f"results/atlases/{wildcards.atlas}/lung_mask.nii.gz",
+            },
+            "output": {"model": f"{folder}/runs/{wildcards.run}/model"},
             "params": {
-                "settings": decisive_settings(wildcards),
+                "settings": decisive_settings(wildcards.run),
                 "provenance": provenance,
             },
         }
@@ -117,4 +136,18 @@ def table_evaluations(wildcards):
 
 
 def table_settings(wildcards):
-    return {"cohort": table_cohort(wildcards.table), "config_hash": digest(config)}
+    """Return what a table says of its making; the hash stands for every setting that decides its numbers."""
+    cohort = table_cohort(wildcards.table)
+    decisive = {
+        "seed": config["seed"],
+        "cohort": config["cohorts"][cohort],
+        "evaluation": config["evaluation"],
+    }
+    for run in {run for run, _ in required_results(experiment(wildcards.table))}:
+        content = config["runs"][run]
+        decisive[f"runs.{run}"] = {
+            "method": content["method"],
+            "params": decisive_settings(run),
+            **patch_settings(content["atlas"]),
+        }
+    return {"cohort": cohort, "config_hash": digest(decisive)}

@@ -12,7 +12,7 @@ The state of a training that is not finished lies in work/, for Snakemake delete
 
 rule build_bank:
     input:
-        flow="results/{cohort}/{atlas}/cohort_flow.json",
+        flow=ancient("results/{cohort}/{atlas}/cohort_flow.json"),
         included="results/{cohort}/{atlas}/included.tsv",
         patches=every_id("results/{cohort}/{atlas}/patches/{id}"),
         landmarks="results/atlases/{atlas}/landmarks.json",
@@ -40,10 +40,10 @@ rule pretrain_encoder:
         "../envs/core.yaml"
     threads: config["pretrain"]["cpu_threads"]
     resources:
-        upkeep=upkeep,
-    params:
         launcher=launcher,
         script=repo("workflow_scripts/pretrain_encoder.py"),
+        upkeep=upkeep,
+    params:
         job=training_job,
     shell:
-        "{params.launcher} {params.script} {params.job:q} {resources.upkeep:q} 2> >(tee {log} >&2)"
+        "{resources.launcher} {resources.script:q} {params.job:q} {resources.upkeep:q} 2> >(tee {log} >&2)"

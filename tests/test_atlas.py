@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from drasclr_core.atlas import read_atlas_mask, write_atlas
+from drasclr_core.atlas import read_atlas_mask, write_atlas, write_landmarks
 from drasclr_core.errors import InputError, QualityError
 from drasclr_core.images import write_image
 from drasclr_core.io import run_subject_stage
@@ -34,7 +34,8 @@ def segmented(folder, problem=None):
 
 def test_a_participant_becomes_the_atlas(tmp_path):
     mask = read_atlas_mask(segmented(tmp_path / "s1"), 2.0)
-    write_atlas(mask, tmp_path / "mask.nii.gz", tmp_path / "landmarks.json", **SETTINGS)
+    write_atlas(mask, tmp_path / "mask.nii.gz")
+    write_landmarks(mask, tmp_path / "landmarks.json", **SETTINGS)
     grid = LandmarkGrid.from_json(json.loads((tmp_path / "landmarks.json").read_text()))
     assert len(grid) == 8  # corners 0 and 26 along each axis
     assert grid.points_mm[0].tolist() == [31, 31, 31]  # 15.5 voxels of 2 mm
@@ -46,7 +47,7 @@ def test_a_participant_becomes_the_atlas(tmp_path):
 def test_a_landmark_file_is_used_verbatim(tmp_path):
     corners = np.array([[1, 2, 3], [30, 5, 6], [4, 31, 32]])
     np.save(tmp_path / "corners.npy", corners)
-    write_atlas(box(), tmp_path / "m.nii.gz", tmp_path / "l.json", tmp_path / "corners.npy", **SETTINGS)
+    write_landmarks(box(), tmp_path / "l.json", tmp_path / "corners.npy", **SETTINGS)
     points = json.loads((tmp_path / "l.json").read_text())["points_mm"]
     np.testing.assert_allclose(points, 2 * (corners + 15.5))
 

@@ -1,4 +1,4 @@
-"""Make an atlas of a lung mask and lay the landmark grid on it."""
+"""Make an atlas of a lung mask."""
 
 from _job import run
 
@@ -6,8 +6,7 @@ from drasclr_core.atlas import read_atlas_mask, write_atlas
 
 
 def main(job):
-    mask = read_atlas_mask(job.input.source, job.params.spacing_mm)
-    write_atlas(mask, job.output.mask, job.output.landmarks, job.input.corners or None, **job.params.settings)
+    write_atlas(read_atlas_mask(job.input.source, job.params.spacing_mm), job.output.mask)
 
 
 if __name__ == "__main__":

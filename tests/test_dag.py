@@ -1,0 +1,183 @@
+"""What an edit of the configuration or of the participants table makes Snakemake run again, and what it must not."""
+
+import re
+import shutil
+
+import pytest
+from workflow_run import DEFAULT, changed, planned_jobs, snakemake, succeeded
+
+# A cohort of three, registered to the first of two phantoms.
+CLINIC = ["a1", "b2", "c3"]
+CONFIG = changed(
+    DEFAULT,
+    {
+        "cohorts.clinic": {"participants": "clinic.tsv"},
+        "cohorts.phantom.phantom.subjects": 2,
+        "roles": {"copd": "clinic"},
+        "runs.untrained.params.epochs": 0,
+    },
+)
+TARGETS = ("results/table2.csv", "embed")
+TRAINED = ("drasclr", "patch-moco")
+ENCODERS = (*TRAINED, "untrained")
+FITTED = ("laa950", "kmeans")
+TASKS = ("log_fev1pp", "log_fev1_fvc", "gold", "cle", "paraseptal", "ae_history")
+TABLE = {"make_table"}
+
+
+def write_table(folder, ids=CLINIC, fev1pp=80, **exclude_reason):
+    rows = [f"{id_}\t{id_}.nii.gz\t{exclude_reason.get(id_, '')}\t{fev1pp}" for id_ in ids]
+    lines = ["participant_id\timage\texclude_reason\tfev1pp", *rows]
+    (folder / "clinic.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def of(rules, names):
+    return {f"{rule} {name}" for rule in rules.split() for name in names}
+
+
+def evaluated(*runs):
+    return {f"evaluate_task {run} {task}" for run in runs for task in TASKS} | TABLE
+
+
+def embedded(*runs):
+    """Return what follows once the encoders of `runs` are trained anew."""
+    return of("embed_bank", runs) | evaluated(*runs)
+
+
+def trained(*runs):
+    return of("pretrain_encoder", runs) | embedded(*runs)
+
+
+def after(*stages, ids=CLINIC):
+    """Return the stages of `ids` and all that follows for a cohort of which some patches changed."""
+    cohort = {"collect_subjects", "check_exclusions", "build_bank"} | of("embed_cohort", FITTED)
+    return of(" ".join(stages), ids) | cohort | trained(*ENCODERS) | evaluated(*FITTED)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which the workflow has ended, to Snakemake's knowledge; every result is empty."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_table(folder)
+    plan = succeeded(snakemake(folder, CONFIG, "--dry-run", *TARGETS))
+    for output in {path for line in re.findall(r"^    output: (.*)$", plan, re.M) for path in line.split(", ")}:
+        path = folder / output
+        is_file = path.suffix in (".csv", ".tsv", ".md", ".json", ".gz")
+        (path.parent if is_file else path).mkdir(parents=True, exist_ok=True)
+        if is_file:
+            path.touch()
+    succeeded(snakemake(folder, CONFIG, "--touch", "--forceall", *TARGETS))
+    return folder
+
+
+def planned(folder, config=CONFIG):
+    return planned_jobs(folder, config, *TARGETS) - {"embed"}
+
+
+EVERYTHING_ALIGNED = after("register_lungs", "cut_patches")
+EVERYTHING_RESAMPLED = (
+    after("ingest_scan", "segment_lungs", "register_lungs", "cut_patches")
+    | of("ingest_scan segment_lungs", ["phantom-001"])
+    | {"make_atlas", "lay_landmarks"}
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {
+                "pretrain.checkpoint_minutes": 1,
+                "pretrain.log_steps": 3,
+                "pretrain.row_memory_gb": 0.5,
+                "pretrain.processes": 2,
+                "bank.memory_gb": 1,
+                "storage.keep": ["bank"],
+            },
+            set(),
+        ),
+        ({"pretrain.epochs": 3}, trained(*TRAINED)),
+        ({"runs.drasclr.params.neighbours": 1}, trained("drasclr")),
+        ({"runs.kmeans.params.words": 5}, of("embed_cohort", ["kmeans"]) | evaluated("kmeans")),
+        ({"evaluation.readout": "plain"}, evaluated(*FITTED, *ENCODERS)),
+        (
+            {"evaluation.folds": 3},
+            {"assign_folds"} | of("embed_cohort", FITTED) | evaluated(*FITTED, *ENCODERS),
+        ),
+        ({"preprocess.max_excluded_fraction": 0.5}, {"check_exclusions"}),
+        ({"patches.max_invalid_fraction": 0.5}, after("cut_patches")),
+        ({"landmarks.step": 20}, after("cut_patches") | {"lay_landmarks"}),
+        ({"registration.min_dice": 0.9}, EVERYTHING_ALIGNED),
+        ({"preprocess.spacing_mm": 2.0}, EVERYTHING_RESAMPLED),
+        (
+            {"segmentation": {"method": "lungmask", "weights": "r231.pth"}},
+            EVERYTHING_RESAMPLED - of("ingest_scan", [*CLINIC, "phantom-001"]),
+        ),
+        ({"runs.new": {"method": "drasclr", "atlas": "healthy"}}, set()),  # the same as drasclr
+        (
+            {"runs.new": {"method": "drasclr", "atlas": "healthy", "params": {"neighbours": 1}}},
+            of("pretrain_encoder embed_bank", ["new"]),
+        ),
+        (
+            {"cohorts.phantom.phantom.subjects": 3},
+            {"simulate_scan phantom-003", "write_phantom_table", "check_participants"},
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_an_edit_of_the_configuration_reruns_what_it_must(finished, changes, expected):
+    assert planned(finished, changed(CONFIG, changes)) == expected
+
+
+def test_two_edits_of_one_participant_rerun_what_they_must(finished, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder, copy_function=shutil.copy2)
+    assert planned(folder) == set()
+    table = {"check_participants", "assign_folds"}
+
+    write_table(folder, fev1pp=70)  # a label: nothing is trained again
+    assert planned(folder) == table | of("embed_cohort", FITTED) | evaluated(*FITTED, *ENCODERS)
+
+    write_table(folder, b2="moved")
+    chain = after("ingest_scan", "segment_lungs", "register_lungs", "cut_patches", ids=["b2"])
+    assert planned(folder) == chain | table
+
+    write_table(folder, ids=[*CLINIC, "d4"])
+    chain = after("ingest_scan", "segment_lungs", "register_lungs", "cut_patches", ids=["d4"])
+    assert planned(folder) == chain | table
+
+
+def refused(folder, changes):
+    """Return what Snakemake says of a configuration before any job."""
+    process = snakemake(folder, changed(CONFIG, changes), "results/table2.csv")
+    assert process.returncode != 0
+    assert not (folder / "results").exists()
+    assert "Traceback" not in process.stdout + process.stderr
+    return process.stdout + process.stderr
+
+
+def test_a_bad_configuration_stops_before_any_job_with_all_its_faults(tmp_path):
+    write_table(tmp_path)
+    message = refused(tmp_path, {"seed": -1, "landmarks.neighbors": 2, "pretrain.queues": "one", "storage": None})
+    for fault in ("seed: -1", "landmarks: ", "'neighbors'", "pretrain.queues: 'one'", "'storage' is a required"):
+        assert fault in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"atlases.healthy.participant": "phantom-009"}, "atlases.healthy.participant: 'phantom-009' is not in"),
+        ({"runs.kmeans": None}, "experiments/table2.yaml needs runs.kmeans in the configuration"),
+        ({"cohorts.clinic.participants": "absent.tsv"}, "absent.tsv does not exist"),
+    ],
+)
+def test_what_the_configuration_names_must_exist(tmp_path, changes, message):
+    write_table(tmp_path)
+    assert message in refused(tmp_path, changes)
+
+
+def test_bad_participant_ids_stop_before_any_job(tmp_path):
+    write_table(tmp_path, ids=["a1", "../b", "a1", "c d"])
+    message = refused(tmp_path, {})
+    for fault in ("line 3, participant_id: '../b'", "line 4, participant_id: 'a1'", "line 5, participant_id: 'c d'"):
+        assert fault in message

@@ -1,0 +1,60 @@
+"""Snakemake called on configurations small enough for a test."""
+
+import copy
+import re
+import subprocess
+import sys
+from functools import reduce
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+
+
+def changed(config, changes):
+    """Return a copy of a configuration with other values: dotted key -> value; None removes the key."""
+    config = copy.deepcopy(config)
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        section = reduce(lambda content, name: content.setdefault(name, {}), sections, config)
+        section[last] = value
+        if value is None:
+            del section[last]
+    return config
+
+
+def snakemake(folder, config, *arguments, timeout=600):
+    """Run Snakemake in a folder, of which the configuration becomes a file; return the finished process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    given = folder / "given.yaml"
+    given.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
+    command += ["--configfile", given, "--cores", "2", *arguments]
+    return subprocess.run(
+        list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def succeeded(process):
+    """Return a process's output if it ended well; else fail with the end of it."""
+    output = process.stdout + process.stderr
+    assert process.returncode == 0, output[-3000:]
+    return output
+
+
+def planned_jobs(folder, config, *targets):
+    """Return what Snakemake would run now: rule names with the wildcards that tell jobs of a rule apart."""
+    output = succeeded(snakemake(folder, config, "--dry-run", *targets))
+    jobs = [_job(block) for block in re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", output, re.M)]
+    total = re.search(r"^total +(\d+)$", output, re.M)
+    assert len(jobs) == (int(total[1]) if total else 0), output  # else the output is not read right
+    return set(jobs)
+
+
+def _job(rule_and_fields):
+    rule, fields = rule_and_fields
+    found = re.search(r"^    wildcards: (.*)$", fields, re.M)
+    values = dict(pair.split("=", 1) for pair in found[1].split(", ")) if found else {}
+    return " ".join([rule, *(values[name] for name in ("id", "run", "task") if name in values)])
