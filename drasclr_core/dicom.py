@@ -75,15 +75,9 @@ def read_series(folder: Path) -> sitk.Image:
         reader.SetImageIO("GDCMImageIO")
         reader.SetFileNames([str(item.path) for item in stack])
         try:
-            image = reader.Execute()
+            return reader.Execute()
         except RuntimeError as error:
             raise InputError(f"{folder}: the voxels of a slice cannot be read: copy the series again.") from error
-    first, step_mm = stack[0], _gap_mm(stack)
-    axes = np.column_stack([first.orientation[:3], first.orientation[3:], first.normal])
-    image.SetOrigin(first.position_mm)
-    image.SetSpacing((*first.spacing_mm, step_mm))
-    image.SetDirection(scan_checks.orthonormal_direction(str(folder), axes.ravel().tolist()))
-    return image
 
 
 def _read_headers(folder: Path) -> list[Slice]:
@@ -177,10 +171,6 @@ def _is_axial_ct(item: Slice) -> bool:
 def _length_mm(stack: list[Slice]) -> float:
     along_mm = [float(np.dot(item.position_mm, stack[0].normal)) for item in stack]
     return max(along_mm) - min(along_mm)
-
-
-def _gap_mm(stack: list[Slice]) -> float:
-    return _length_mm(stack) / (len(stack) - 1)
 
 
 def _sort_stack(folder: Path, stack: list[Slice]) -> list[Slice]:

@@ -50,6 +50,7 @@ def series(ct, tmp_path):
 def test_localizer_short_series_and_other_files_are_passed_over(ct, series):
     folder, _ = series
     write_dicom(folder, ct[:, :, :1], series="2", prefix="scout", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    write_dicom(folder, ct, series="6", prefix="planes", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     write_dicom(folder, ct[:, :, :12], series="3", prefix="bolus")
     write_dicom(folder, ct, series="4", prefix="mr", Modality="MR")
     write_dicom(folder, ct, series="5", prefix="sagittal", ImageOrientationPatient=[0, 1, 0, 0, 0, -1])
@@ -95,6 +96,18 @@ def test_a_duplicated_slice_is_refused(series):
 def test_what_is_not_a_ct_is_refused(ct, tmp_path, modality):
     write_dicom(tmp_path / "series", ct, Modality=modality)
     with pytest.raises(InputError, match=f"no axial CT series .*found: {modality}"):
+        read_ct(tmp_path / "series")
+
+
+@pytest.mark.parametrize("name", ["PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"])
+def test_slices_without_geometry_are_refused(ct, tmp_path, name):
+    import pydicom
+
+    for path in write_dicom(tmp_path / "series", ct):
+        item = pydicom.dcmread(path)
+        delattr(item, name)
+        item.save_as(path)
+    with pytest.raises(InputError, match="no axial CT series .*a position and an orientation"):
         read_ct(tmp_path / "series")
 
 

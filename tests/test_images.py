@@ -77,8 +77,10 @@ def test_oblique_scans_are_interpolated_once_slab_by_slab():
     image, value = smooth_volume((60, 50, 90), (1.5, 1.6, 2.0), turned(25))
     found = resample_isotropic(image, 1.5)  # 132 slices: several slabs
     assert found.GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1)
-    expected = sitk.Resample(image, found, sitk.Transform(), sitk.sitkBSpline, -1024, sitk.sitkFloat32)
-    assert np.abs(array_of(found) - np.clip(array_of(expected), -1024, 3071)).max() < 1
+    noise = image_like(image, np.random.default_rng(1).integers(-900, 900, array_of(image).shape).astype(np.int16))
+    expected = sitk.Resample(noise, found, sitk.Transform(), sitk.sitkBSpline, -1024, sitk.sitkFloat32)
+    difference = array_of(resample_isotropic(noise, 1.5)) - np.clip(array_of(expected), -1024, 3071)
+    assert np.abs(difference).max() < 0.51  # rounding alone
     index = found.TransformPhysicalPointToIndex(image.TransformContinuousIndexToPhysicalPoint((30, 25, 45)))
     assert found[index] == pytest.approx(value(np.array(found.TransformIndexToPhysicalPoint(index))), abs=3)
     assert found[0, 0, 0] == -1024  # a corner outside the scan

@@ -45,11 +45,24 @@ def test_each_lung_is_found_on_its_side(options):
         assert dice(found == side, volume.lungs == side) > 0.95, side
 
 
+def assert_without_trachea(found):
+    assert not found[:, :, 46:55][52:].any()  # at 3 mm the trachea is around x = 50, from z = 50 upwards
+    assert not found[-8:].any()  # above the lungs there is nothing else
+
+
 def test_the_trachea_is_not_lung():
-    found = labels_of(thorax().ct)
-    x, y, z = 50, 30, 80  # the middle of the trachea at 3 mm
-    assert found[z, y, x] == 0
-    assert not found[-8:].any()  # above the lungs there is only trachea
+    assert_without_trachea(labels_of(thorax().ct))
+
+
+def test_a_patient_on_the_belly_under_a_table():
+    volume = thorax(table="apart")
+    hu, truth = sitk.GetArrayFromImage(volume.ct)[:, ::-1], volume.lungs[:, ::-1]
+    ct = sitk.GetImageFromArray(hu)
+    ct.CopyInformation(volume.ct)
+    found = labels_of(ct)
+    for side in (RIGHT, LEFT):
+        assert dice(found == side, truth == side) > 0.95
+    assert_without_trachea(found)
 
 
 def test_a_single_lung_keeps_its_side_and_the_other_has_none():

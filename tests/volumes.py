@@ -37,18 +37,24 @@ def thorax(
     right &= x <= 150
     trachea = ((x - 150) ** 2 + (y - 90) ** 2 <= 9**2) & (z > 150)
     wall = ((x - 150) ** 2 + (y - 90) ** 2 <= 15**2) & (z > 140)
+    to_bronchus_mm = np.hypot(z - 155 + 0.3 * np.abs(x - 150), y - 90)  # from the carina down into both lungs
+    bronchi = (to_bronchus_mm <= 6) & (np.abs(x - 150) < 30)
+    wall |= (to_bronchus_mm <= 10) & (np.abs(x - 150) < 25)
     spine = (x - 150) ** 2 + (y - 160) ** 2 <= 15**2
     hu = np.full(x.shape, AIR, dtype=np.float64)
     if table:
         top = 182 if table == "apart" else 174
-        inside = (np.abs(x - 150) < 120) & (y > top) & (y < top + 24)
-        core = (np.abs(x - 150) < 114) & (y > top + 6) & (y < top + 18)
+        inside = (np.abs(x - 150) < 120) & (y > top) & (y < top + 36)
+        core = (np.abs(x - 150) < 114) & (y > top + 6) & (y < top + 30)
+        off_channel_mm = np.hypot(x - 150, y - top - 18)  # for cables: as round and central as a trachea
         hu[inside] = -100
         hu[core] = FOAM
+        hu[off_channel_mm <= 15] = -100
+        hu[off_channel_mm <= 9] = AIR
     hu[body] = TISSUE
     hu[spine & body] = BONE
     hu[(right | left) & ~wall] = lung_hu
-    hu[trachea] = AIR
+    hu[trachea | bronchi] = AIR
     hu += np.random.default_rng(seed).normal(0, noise_hu, hu.shape)
     ct = sitk.GetImageFromArray(np.clip(np.rint(hu), -1024, 3071).astype(np.int16))
     ct.SetSpacing(spacing_mm)
@@ -105,6 +111,7 @@ def write_dicom(folder: Path, ct: sitk.Image, series="1", prefix="slice", **chan
         item.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
         item.InstanceNumber = str(len(array) - index)  # the wrong order, as in life
         item.Rows, item.Columns = plane.shape
+        item.SliceThickness = 7.0  # not the distance between slices
         item.PixelSpacing = [ct.GetSpacing()[1], ct.GetSpacing()[0]]
         item.ImagePositionPatient = list(ct.TransformIndexToPhysicalPoint((0, 0, index)))
         direction = np.array(ct.GetDirection()).reshape(3, 3)
