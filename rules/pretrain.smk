@@ -38,7 +38,7 @@ rule pretrain_encoder:
         "logs/{cohort}/{atlas}/pretrain_encoder/{run}.log",
     conda:
         "../envs/core.yaml"
-    threads: config["pretrain"]["cpu_threads"]
+    threads: training_threads
     resources:
         launcher=launcher,
         script=repo("workflow_scripts/pretrain_encoder.py"),
