@@ -59,11 +59,15 @@ def upkeep(wildcards):
 
 def launcher(wildcards):
     processes = pretrain_settings(config, wildcards.run)["processes"]
-    return (
-        "python"
-        if processes == 1
-        else f"torchrun --standalone --nproc-per-node {processes}"
+    torchrun = (
+        f"python -m torch.distributed.run --standalone --nproc-per-node {processes}"
     )
+    return "python" if processes == 1 else torchrun
+
+
+def training_threads(wildcards):
+    settings = pretrain_settings(config, wildcards.run)
+    return settings["processes"] * settings["cpu_threads"]
 
 
 def training_job(wildcards):
