@@ -12,6 +12,7 @@ if not config:
 
 include: "rules/common.smk"
 include: "rules/common_runs.smk"
+include: "rules/common_disease.smk"
 
 
 wildcard_constraints:
@@ -36,20 +37,24 @@ include: "rules/align.smk"
 include: "rules/pretrain.smk"
 include: "rules/embed.smk"
 include: "rules/evaluate.smk"
+include: "rules/disease.smk"
 
 
 rule preprocess:
     input:
+        checked_tables(),
         aligned("bank.zarr"),
 
 
 rule pretrain:
     input:
+        checked_tables(),
         of_runs("model", PRETRAINED_RUNS),
 
 
 rule embed:
     input:
+        checked_tables(),
         of_runs("features", config["runs"]),
 
 

@@ -54,7 +54,9 @@ def fit_readout(task: Task, penalty: float, inputs: npt.NDArray, truth: npt.NDAr
     return model, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 
-def choose_penalty(task: Task, inputs: npt.NDArray, truth: npt.NDArray, seed: int) -> float:
+def choose_penalty(
+    task: Task, inputs: npt.NDArray, truth: npt.NDArray, seed: int, clusters: npt.NDArray | None = None
+) -> float:
     """Return the penalty of least squared error or log loss in an inner cross-validation; of equals the strongest.
 
     Parameters
@@ -62,15 +64,19 @@ def choose_penalty(task: Task, inputs: npt.NDArray, truth: npt.NDArray, seed: in
     task : Task
         As for `fit_readout`.
     inputs : (n, F) array
-        Features of the training folds, one row per subject.
+        Features of the training folds.
     truth : (n,) array
         Labels of the training folds.
     seed : int
         Of the inner folds.
+    clusters : (n,) array, optional
+        The subject of each row: its rows stay in one inner fold. By default each row is a subject.
     """
-    if len(truth) < 2:
+    names, cluster = np.unique(np.arange(len(truth)) if clusters is None else clusters, return_inverse=True)
+    if len(names) < 2:
         return PENALTIES[-1]
-    splits = list(KFold(min(INNER_FOLDS, len(truth)), shuffle=True, random_state=seed).split(inputs))
+    inner = KFold(min(INNER_FOLDS, len(names)), shuffle=True, random_state=seed).split(names)
+    splits = [(np.isin(cluster, train), np.isin(cluster, test)) for train, test in inner]
 
     def loss(penalty: float) -> float:
         return sum(

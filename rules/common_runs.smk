@@ -139,19 +139,25 @@ def table_evaluations(wildcards):
     return [run_path(cohort, run, f"eval/{task}.json") for run, task in pairs]
 
 
-def table_settings(wildcards):
-    """Return what a table says of its making; the hash stands for every setting that decides its numbers."""
-    cohort = table_cohort(wildcards.table)
+def config_hash(cohort, runs):
+    """Return a hash of every setting that decides what is found for these runs."""
     decisive = {
         "seed": config["seed"],
         "cohort": config["cohorts"][cohort],
         "evaluation": config["evaluation"],
     }
-    for run in {run for run, _ in required_results(experiment(wildcards.table))}:
+    for run in runs:
         content = config["runs"][run]
         decisive[f"runs.{run}"] = {
             "method": content["method"],
             "params": decisive_settings(run),
             **patch_settings(content["atlas"]),
         }
-    return {"cohort": cohort, "config_hash": digest(decisive)}
+    return digest(decisive)
+
+
+def table_settings(wildcards):
+    """Return what a table says of its making."""
+    cohort = table_cohort(wildcards.table)
+    runs = {run for run, _ in required_results(experiment(wildcards.table))}
+    return {"cohort": cohort, "config_hash": config_hash(cohort, runs)}

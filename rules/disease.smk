@@ -1,0 +1,61 @@
+"""Read the true disease of a phantom's patches out of their features, and compare the trained runs with the untrained.
+
+Reads:   results/{cohort}/phantom/{id}, ingest/{id}, {atlas}/patches/{id}; folds.tsv; the runs' features
+Writes:  results/{cohort}/{atlas}/disease/{id}/        disease.json: voxels of lung and disease per patch; record.json
+         results/{cohort}/{atlas}/disease_probe.json   R2 of every run and the paired differences, with intervals
+         results/disease_probe.md                      the same as a page, of the cohort in the role copd
+Config:  seed, roles, runs, evaluation.readout
+"""
+
+
+rule measure_disease:
+    input:
+        phantom=truth_folder,
+        volume="results/{cohort}/ingest/{id}",
+        patches="results/{cohort}/{atlas}/patches/{id}",
+        code=core("disease"),
+    output:
+        disease=directory("results/{cohort}/{atlas}/disease/{id}"),
+    log:
+        "logs/{cohort}/{atlas}/measure_disease/{id}.log",
+    conda:
+        "../envs/core.yaml"
+    script:
+        "../workflow_scripts/measure_disease.py"
+
+
+rule probe_disease:
+    input:
+        disease=every_id("results/{cohort}/{atlas}/disease/{id}"),
+        features=probed_features,
+        folds="results/{cohort}/folds.tsv",
+        code=core("disease_probe", "disease", "bootstrap", "readout"),
+    output:
+        probe="results/{cohort}/{atlas}/disease_probe.json",
+    log:
+        "logs/{cohort}/{atlas}/probe_disease.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        runs=probed_runs,
+        reference=REFERENCE_RUN,
+        readout=config["evaluation"]["readout"],
+        seed=config["seed"],
+    script:
+        "../workflow_scripts/probe_disease.py"
+
+
+rule report_disease:
+    input:
+        probe=disease_probe,
+        code=core("tables_disease"),
+    output:
+        markdown="results/disease_probe.md",
+    log:
+        "logs/report_disease.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        settings=disease_settings,
+    script:
+        "../workflow_scripts/report_disease.py"

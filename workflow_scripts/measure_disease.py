@@ -1,0 +1,19 @@
+"""Measure the true disease of a phantom's patches."""
+
+from _job import run
+
+from drasclr_core.disease import measure_disease
+from drasclr_core.io import run_subject_stage
+
+
+def main(job):
+    upstream = [job.input.phantom, job.input.volume, job.input.patches]
+
+    def work(folder):
+        return measure_disease(*upstream, folder)
+
+    run_subject_stage(job.output.disease, "disease", job.wildcards.id, upstream, work)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))
