@@ -21,6 +21,7 @@ _COARSE_MM = 2.0
 _AIR_HU = -400  # halfway between aerated lung and chest wall
 _GAS_HU = -975  # median of bowel gas; emphysema stays above
 _LEAST_DEPTH_MM = 18.0  # of a lung, from its surface to its innermost point; the foam core of a table is thinner
+_CANDIDATES = 4  # largest regions of air that may be a lung: two lungs, the bowel, a table
 _CONTACT_MM = 6.0  # half the depth over which a body may touch the table
 _WALL_MM = 4.0  # around the lumen of an airway
 _CLOSING_MM = 8.0  # vessels up to twice this wide belong to the lung
@@ -173,24 +174,27 @@ def _body(tissue: BoolArray) -> BoolArray:
 def _part_lungs(air: BoolArray, hu: npt.NDArray[np.float32]) -> tuple[BoolArray, BoolArray]:
     """Return the two lungs, the larger first; the second is empty where there is only one."""
     labels, sizes = masks.components(air)
-    depths = masks.depth(air)
-    found = [label for label in range(1, min(len(sizes), 4) + 1) if _is_lung(labels == label, hu, depths)]
+    found = [label for label in range(1, min(len(sizes), _CANDIDATES) + 1) if _is_lung(labels == label, hu)]
     if not found:
         raise QualityError("no lung found: no air inside the body; is this a chest CT?")
     first = labels == found[0]
     second = labels == found[1] if len(found) > 1 else np.zeros_like(first)
     if _are_pair(first, second):
         return first, second
-    return _cut_apart(first, depths)
+    return _cut_apart(first)
 
 
-def _is_lung(region: BoolArray, hu: npt.NDArray[np.float32], depths: npt.NDArray[np.float32]) -> bool:
+def _is_lung(region: BoolArray, hu: npt.NDArray[np.float32]) -> bool:
     """Whether a region is neither gas in the bowel nor the foam core of a table."""
-    return bool(np.median(hu[region]) > _GAS_HU and depths[region].max() >= _voxels(_LEAST_DEPTH_MM))
+    if np.median(hu[region]) <= _GAS_HU:
+        return False
+    # Vessels count as lung here: between them no point is far from what is not air.
+    return bool(masks.depth(_close_vessels(region)).max() >= _voxels(_LEAST_DEPTH_MM))
 
 
-def _cut_apart(both: BoolArray, depths: npt.NDArray[np.float32]) -> tuple[BoolArray, BoolArray]:
+def _cut_apart(both: BoolArray) -> tuple[BoolArray, BoolArray]:
     """Part two lungs that touch: shrink until they come apart, then let both grow back to where they meet."""
+    depths = masks.depth(both)
     for radius in range(1, _voxels(_DEEPEST_CONTACT_MM) + 1):
         labels, sizes = masks.components(both & (depths > radius))
         if len(sizes) > 1 and _are_pair(labels == 1, labels == 2):
