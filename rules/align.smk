@@ -6,6 +6,8 @@ Writes:  results/{cohort}/{atlas}/register/{id}/   atlas_to_subject.mat, record.
          results/{cohort}/{atlas}/included.tsv, exclusions.tsv
          results/{cohort}/{atlas}/cohort_flow.json  written only if not too many are excluded
 Config:  seed, registration, patches, preprocess.max_excluded_fraction
+
+That fraction is a resource: as a parameter, another value would train every encoder again.
 """
 
 
@@ -71,7 +73,7 @@ rule check_exclusions:
         "logs/{cohort}/{atlas}/check_exclusions.log",
     conda:
         "../envs/core.yaml"
-    params:
-        max_excluded_fraction=config["preprocess"]["max_excluded_fraction"],
+    resources:
+        max_excluded_fraction=str(config["preprocess"]["max_excluded_fraction"]),
     script:
         "../workflow_scripts/check_exclusions.py"

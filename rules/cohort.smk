@@ -6,6 +6,8 @@ Writes:  results/{cohort}/phantom/{id}/             ct.nii.gz, lungs.nii.gz, tru
          results/{cohort}/participants.tsv          the checked table
          results/{cohort}/folds.tsv
 Config:  seed, cohorts, evaluation.folds
+
+The table is checked first and yet is no input of the scans: another label must not make them run again.
 """
 
 
@@ -48,6 +50,7 @@ rule check_participants:
         table="results/{cohort}/participants.tsv",
     log:
         "logs/{cohort}/check_participants.log",
+    priority: 1
     conda:
         "../envs/core.yaml"
     script:

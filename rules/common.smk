@@ -46,10 +46,32 @@ def rows(cohort):
     }
 
 
+def check_cohorts():
+    """Read the tables that are used; raise where an atlas's participant is in none."""
+    used = {
+        name: atlas for name, atlas in config["atlases"].items() if "cohort" in atlas
+    }
+    for cohort in {*COHORTS, *(atlas["cohort"] for atlas in used.values())}:
+        rows(cohort)
+    for name, atlas in used.items():
+        if atlas["participant"] not in rows(atlas["cohort"]):
+            raise WorkflowError(
+                f"atlases.{name}.participant: '{atlas['participant']}' is not in the cohort {atlas['cohort']}"
+            )
+
+
+check_cohorts()  # here: a fault found while jobs are planned would be buried in a traceback
+
+
 def participants_table(wildcards):
     if is_phantom(wildcards.cohort):
         return f"results/{wildcards.cohort}/phantom/participants.tsv"
     return config["cohorts"][wildcards.cohort]["participants"]
+
+
+def checked_tables():
+    """Return the checked participants table of every cohort in a role."""
+    return [f"results/{cohort}/participants.tsv" for cohort in COHORTS]
 
 
 def phantom_folder(wildcards):
@@ -70,6 +92,14 @@ def scan_path(wildcards):
         return f"{phantom_folder(wildcards)}/ct.nii.gz"
     table = Path(config["cohorts"][wildcards.cohort]["participants"])
     return str(table.parent / rows(wildcards.cohort)[wildcards.id]["image"])
+
+
+def scan_size(wildcards):
+    """Return the bytes of a scan, or the files of a folder: one that was mended is read again, a copy is not."""
+    scan = Path(scan_path(wildcards))
+    if is_phantom(wildcards.cohort) or not scan.exists():
+        return None
+    return len(list(scan.iterdir())) if scan.is_dir() else scan.stat().st_size
 
 
 def exclude_reason(wildcards):
@@ -97,10 +127,6 @@ def atlas_source(wildcards):
     atlas = config["atlases"][wildcards.atlas]
     if "mask" in atlas:
         return atlas["mask"]
-    if atlas["participant"] not in rows(atlas["cohort"]):
-        raise WorkflowError(
-            f"atlases.{wildcards.atlas}.participant: '{atlas['participant']}' is not in the cohort {atlas['cohort']}"
-        )
     return f"results/{atlas['cohort']}/segment/{atlas['participant']}"
 
 

@@ -31,7 +31,7 @@ rule embed_bank:
 rule embed_cohort:
     input:
         included="results/{cohort}/{atlas}/included.tsv",
-        flow=ancient("results/{cohort}/{atlas}/cohort_flow.json"),
+        flow="results/{cohort}/{atlas}/cohort_flow.json",
         folds="results/{cohort}/folds.tsv",
         ingest=every_id("results/{cohort}/ingest/{id}"),
         patches=every_id("results/{cohort}/{atlas}/patches/{id}"),

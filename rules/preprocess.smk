@@ -9,7 +9,6 @@ Config:  preprocess, segmentation
 
 rule ingest_scan:
     input:
-        table=ancient("results/{cohort}/participants.tsv"),
         phantom=phantom_folder,
     output:
         volume=stored("ingest", "results/{cohort}/ingest/{id}"),
@@ -19,6 +18,7 @@ rule ingest_scan:
         "../envs/core.yaml"
     params:
         scan=scan_path,
+        scan_size=scan_size,
         exclude_reason=exclude_reason,
         axes=config["preprocess"]["axes"],
         spacing_mm=config["preprocess"]["spacing_mm"],

@@ -12,7 +12,7 @@ The state of a training that is not finished lies in work/, for Snakemake delete
 
 rule build_bank:
     input:
-        flow=ancient("results/{cohort}/{atlas}/cohort_flow.json"),
+        flow="results/{cohort}/{atlas}/cohort_flow.json",
         included="results/{cohort}/{atlas}/included.tsv",
         patches=every_id("results/{cohort}/{atlas}/patches/{id}"),
         landmarks="results/atlases/{atlas}/landmarks.json",

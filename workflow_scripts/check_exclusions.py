@@ -7,7 +7,8 @@ from drasclr_core.io import write_json
 
 
 def main(job):
-    flow = check_exclusions(job.input.included, job.input.exclusions, job.params.max_excluded_fraction)
+    fraction = float(job.resources.max_excluded_fraction)
+    flow = check_exclusions(job.input.included, job.input.exclusions, fraction)
     write_json(job.output.flow, flow)
 
 
