@@ -52,6 +52,12 @@ def telling(truth, seed=1):
     return np.concatenate([noise(seed), truth[..., None] / LUNG], axis=-1)
 
 
+def alike(seed=5, dim=25):
+    """Return features that tell subjects apart and nothing else: a probe can learn subjects by heart from them."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(SUBJECTS, 1, dim)) + rng.normal(0, 0.05, (SUBJECTS, LANDMARKS, dim))
+
+
 def probe(runs, disease, readout="plain", folds=FOLDS):
     runs = {name: features_of(values) for name, values in runs.items()}
     return probe_disease(runs, disease, folds, reference="untrained", readout=readout, seed=0)
@@ -59,7 +65,11 @@ def probe(runs, disease, readout="plain", folds=FOLDS):
 
 @pytest.fixture(scope="module")
 def result(truth):
-    return probe({"untrained": noise(2), "drasclr": telling(truth)}, disease_of(truth), "penalised")
+    return probe(runs_of(truth), disease_of(truth), "penalised")
+
+
+def runs_of(truth):
+    return {"untrained": noise(2), "drasclr": telling(truth), "alike": alike()}
 
 
 def test_a_feature_that_is_the_fraction_reads_it(result):
@@ -129,6 +139,11 @@ def test_the_penalty_is_chosen_in_inner_folds_by_subject():
     assert by_row < 10 < 1000 < by_subject
 
 
+def test_the_probe_learns_no_subject_by_heart(result):
+    assert min(result["targets"]["emphysema"]["runs"]["alike"]["penalties"]) >= 1000
+    assert max(result["targets"]["emphysema"]["runs"]["drasclr"]["penalties"]) < 1
+
+
 def test_means_are_of_the_training_samples_of_the_landmark():
     values, landmark = np.array([1.0, 3, 8, 10, 100]), np.array([0, 0, 0, 1, 2])
     training = np.array([True, True, False, True, False])
@@ -136,7 +151,7 @@ def test_means_are_of_the_training_samples_of_the_landmark():
 
 
 def test_same_seed_same_result_which_is_json(result, truth):
-    again = probe({"untrained": noise(2), "drasclr": telling(truth)}, disease_of(truth), "penalised")
+    again = probe(runs_of(truth), disease_of(truth), "penalised")
     assert json.dumps(again, allow_nan=False) == json.dumps(result)
 
 
