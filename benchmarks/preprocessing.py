@@ -18,21 +18,14 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from drasclr_core.ct_metrics import ct_metrics
-from drasclr_core.images import read_ct, read_image, resample_isotropic, write_image
-from drasclr_core.lungs import lung_metrics, segment_threshold
+from drasclr_core import subject_stages
+from drasclr_core.atlas import write_atlas, write_landmarks
+from drasclr_core.images import read_ct, read_image, resample_isotropic
 
 logger = logging.getLogger(__name__)
 
 SPACING_MM = 1.0
 SYNTHETIC_SPACING_MM = (0.7, 0.7, 0.3)
-
-
-def ingest(scan: Path, folder: Path) -> None:
-    """Read, measure on the scan's own grid, resample, write."""
-    ct = read_ct(scan)
-    logger.info("%s", ct_metrics(ct, segment_threshold(ct)))
-    write_image(resample_isotropic(ct, SPACING_MM), folder / "ct.nii.gz")
 
 
 def read(scan: Path, folder: Path) -> None:
@@ -45,14 +38,32 @@ def read_and_resample(scan: Path, folder: Path) -> None:
     resample_isotropic(read_ct(scan), SPACING_MM)
 
 
+def ingest(scan: Path, folder: Path) -> None:
+    """Read, measure on the scan's own grid, resample, write."""
+    subject_stages.ingest(scan, folder, spacing_mm=SPACING_MM, axes="LPS")
+
+
 def segment(scan: Path, folder: Path) -> None:
-    """Segment the isotropic volume by thresholds, write the mask."""
-    lungs = segment_threshold(read_image(folder / "ct.nii.gz"))
-    logger.info("%s", lung_metrics(lungs))
-    write_image(lungs, folder / "lungs.nii.gz")
+    """Segment the isotropic volume by thresholds; make an atlas of the lungs for the next steps."""
+    subject_stages.segment(folder, folder, method="threshold", weights=None)
+    lungs = read_image(folder / "lungs.nii.gz")
+    write_atlas(lungs, folder / "atlas.nii.gz")
+    write_landmarks(lungs, folder / "landmarks.json", **GRID)
 
 
-STEPS = (read, read_and_resample, ingest, segment)
+def register(scan: Path, folder: Path) -> None:
+    """Register the lungs to the atlas (here their own)."""
+    subject_stages.register(folder, folder / "atlas.nii.gz", folder, spacing_mm=4.0, min_dice=0.8, seed=0)
+
+
+def cut(scan: Path, folder: Path) -> None:
+    """Cut and write the patches of all landmarks."""
+    subject_stages.cut(folder, folder, folder / "landmarks.json", folder, max_invalid_fraction=0.2)
+
+
+STEPS = (read, read_and_resample, ingest, segment, register, cut)
+PARTS = (read, read_and_resample)
+GRID = {"step": 26, "min_lung_fraction": 0.1, "neighbours": 3, "convention": "centre"}
 
 
 def write_synthetic(scan: Path, slices: int) -> None:
@@ -103,9 +114,14 @@ def main(arguments: list[str]) -> None:
         if arguments[0] == "--synthetic":
             scan = folder / "scan.nrrd"
             measure(write_synthetic, scan, int(arguments[1]))
-        logger.info("%-20s %8s %8s %8s", "step", "CPU-s", "wall-s", "peak MB")
-        for step in STEPS:
-            logger.info("%-20s %8.1f %8.1f %8.0f", step.__name__, *measure(step, scan, folder))
+        logger.info("| step | CPU-s | wall s | peak MB |\n|---|---|---|---|")
+        figures = {step: measure(step, scan, folder) for step in STEPS}
+        for step, values in figures.items():
+            note = " (part of ingest)" if step in PARTS else ""
+            logger.info("| %s%s | %.1f | %.1f | %.0f |", step.__name__, note, *values)
+        whole = [values for step, values in figures.items() if step not in PARTS]
+        cpu_s, wall_s, _ = map(sum, zip(*whole, strict=True))
+        logger.info("| file to patches | %.1f | %.1f | %.0f |", cpu_s, wall_s, max(peak for *_, peak in whole))
 
 
 if __name__ == "__main__":
