@@ -12,6 +12,7 @@ if not config:
 
 include: "rules/common.smk"
 include: "rules/common_runs.smk"
+include: "rules/common_tables.smk"
 include: "rules/common_disease.smk"
 
 
