@@ -12,6 +12,16 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 
+SMALL_TRAINING = {
+    "epochs": 2,
+    "batch_size": 4,
+    "queue_size": 16,
+    "feature_dim": 8,
+    "num_experts": 2,
+    "device": "cpu",
+    "log_steps": 1,
+}
+
 
 def changed(config, changes):
     """Return a copy of a configuration with other values: dotted key -> value; None removes the key."""
@@ -23,6 +33,23 @@ def changed(config, changes):
         if value is None:
             del section[last]
     return config
+
+
+def tiny_config():
+    """Return the default configuration on few coarse phantoms with a small encoder: every step, in seconds."""
+    config = changed(
+        DEFAULT,
+        {
+            "cohorts.phantom.phantom": {"subjects": 6, "spacing_mm": [4.0, 4.0, 5.0]},
+            "preprocess.spacing_mm": 5.0,
+            "registration.spacing_mm": 8.0,
+            "landmarks.step": 20,
+            "runs.patch-moco.params.queue_size": 16,
+            "runs.kmeans.params.words": 8,
+            "evaluation": {"folds": 2, "readout": "plain"},
+        },
+    )
+    return {**config, "pretrain": {**config["pretrain"], **SMALL_TRAINING}}
 
 
 def snakemake(folder, config, *arguments, timeout=600):

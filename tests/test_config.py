@@ -1,0 +1,132 @@
+import pytest
+import yaml
+from workflow_run import DEFAULT, ROOT, changed
+
+from drasclr_core.config import check_config, digest, is_pretrained, pretrain_settings, same_run
+from drasclr_core.documents import read_yaml
+from drasclr_core.errors import InputError
+
+
+def faults(changes):
+    with pytest.raises(InputError) as caught:
+        check_config(changed(DEFAULT, changes))
+    title, *lines = str(caught.value).splitlines()
+    assert title == "The configuration has faults:"
+    return [line.strip() for line in lines]
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "config.yaml", *sorted(ROOT.glob("config/*.yaml"))], ids=lambda path: path.name
+)
+def test_the_configurations_that_come_along_are_sound(path):
+    check_config(read_yaml(path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"evaluation": None}, "top level: 'evaluation' is a required property"),
+        ({"registration.min_dice": None}, "registration: 'min_dice' is a required property"),
+        ({"landmarks.neighbors": 2}, "landmarks: Additional properties are not allowed ('neighbors' was unexpected)"),
+        ({"pretrain.epochs": "many"}, "pretrain.epochs: 'many' is not of type 'integer'"),
+        ({"pretrain.epochs": True}, "pretrain.epochs: True is not of type 'integer'"),
+        ({"pretrain.epochs": -1}, "pretrain.epochs: -1 is less than the minimum of 0"),
+        ({"pretrain.queues": "local"}, "pretrain.queues: 'local' is not one of ['landmark', 'global']"),
+        ({"preprocess.spacing_mm": 0}, "preprocess.spacing_mm: 0 is less than the minimum of 0.3"),
+        ({"registration.min_dice": 80}, "registration.min_dice: 80 is greater than the maximum of 1"),
+        (
+            {"runs.drasclr.method": "mocco"},
+            "runs.drasclr.method: 'mocco' is not one of ['drasclr', 'laa950', 'kmeans']",
+        ),
+        ({"runs.drasclr.params.epoch": 3}, "runs.drasclr.params: Additional properties are not allowed ('epoch' was"),
+        ({"storage.keep": ["bank", "bank"]}, "storage.keep: ['bank', 'bank'] has non-unique elements"),
+        ({"cohorts.phantom.phantom.spacing_mm": [1, 1]}, "cohorts.phantom.phantom.spacing_mm: [1, 1] is too short"),
+    ],
+)
+def test_a_fault_is_told_by_its_dotted_key(changes, fault):
+    (told,) = faults(changes)
+    assert told.startswith(fault)
+
+
+def test_names_that_become_folders_are_checked():
+    told = faults({"runs": {"../x": {"method": "laa950", "atlas": "healthy"}}})
+    assert any("'../x' does not match" in fault for fault in told)
+
+
+def test_all_faults_are_told_at_once():
+    told = faults(
+        {"seed": -1, "evaluation.folds": 1, "bank.memory_gb": 0, "registration.min_dice": None, "storage": None}
+    )
+    keys = {fault.split(": ")[0] for fault in told}
+    assert keys == {"seed", "evaluation.folds", "bank.memory_gb", "registration", "top level"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"roles.copd": "copdgene"}, "roles.copd: 'copdgene' is not one of cohorts (phantom)"),
+        ({"runs.kmeans.atlas": "sick"}, "runs.kmeans.atlas: 'sick' is not one of atlases (healthy)"),
+        ({"atlases.healthy.cohort": "x"}, "atlases.healthy.cohort: 'x' is not one of cohorts (phantom)"),
+        ({"preprocess.axes": "LAS"}, "preprocess.axes: must be LAS with the convention released, LPS else"),
+        ({"atlases.healthy.convention": "released"}, "preprocess.axes: must be LAS with the convention released"),
+        ({"segmentation.method": "lungmask"}, "segmentation.weights: lungmask needs a file"),
+        ({"runs.drasclr.params.groups": 3}, "runs.drasclr.params: groups (3) does not divide batch_size (32)"),
+        ({"runs.drasclr.params.processes": 4}, "runs.drasclr.params: processes (4) does not divide groups (2)"),
+        ({"runs.drasclr.params.queue_size": 8}, "runs.drasclr.params: queue_size (8) is less than one batch (32)"),
+        ({"runs.drasclr.params.neighbours": 4}, "runs.drasclr.params: neighbours (4) is more than landmarks.neighbour"),
+    ],
+)
+def test_a_fault_across_keys_names_them(changes, fault):
+    assert any(told.startswith(fault) for told in faults(changes))
+
+
+def test_a_cohort_cannot_take_the_folder_of_the_atlases():
+    told = faults({"cohorts.atlases": DEFAULT["cohorts"]["phantom"]})
+    assert told == ["cohorts.atlases: the name is taken by the folder results/atlases; choose another"]
+
+
+def test_settings_of_a_run_are_the_section_its_overrides_and_the_seed():
+    settings = pretrain_settings(DEFAULT, "patch-moco")
+    assert settings["seed"] == DEFAULT["seed"]
+    assert settings["queues"] == "global"
+    assert settings["learning_rate"] == DEFAULT["pretrain"]["learning_rate"]
+    assert set(settings) == {"seed", *DEFAULT["pretrain"]}
+
+
+def test_which_runs_train():
+    assert [run for run in DEFAULT["runs"] if is_pretrained(DEFAULT, run)] == ["patch-moco", "untrained", "drasclr"]
+
+
+@pytest.mark.parametrize(
+    ("twin", "first"),
+    [
+        ({"method": "drasclr", "atlas": "healthy"}, "drasclr"),
+        # An override with the section's own value changes nothing.
+        ({"method": "drasclr", "atlas": "healthy", "params": {"beta": DEFAULT["pretrain"]["beta"]}}, "drasclr"),
+        ({"method": "drasclr", "atlas": "healthy", "params": {"beta": 0}}, "twin"),
+        ({"method": "drasclr", "atlas": "other"}, "twin"),
+        ({"method": "laa950", "atlas": "healthy"}, "laa950"),
+        ({"method": "kmeans", "atlas": "healthy", "params": {"words": 31}}, "twin"),
+    ],
+)
+def test_equal_runs_are_one(twin, first):
+    assert same_run(changed(DEFAULT, {"runs.twin": twin}), "twin") == first
+
+
+def test_a_digest_depends_on_content_alone():
+    content = {"a": [1, 2.5, None], "b": {"c": "ä"}}
+    assert digest(content) == digest({"b": {"c": "ä"}, "a": [1, 2.5, None]})
+    assert len(digest(content)) == 16
+    assert len({digest(content), digest({**content, "a": [2.5, 1, None]}), digest({**content, "d": 0})}) == 3
+
+
+def test_nan_has_no_digest():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest(float("nan"))
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    text = yaml.safe_dump(DEFAULT) + "seed: 1\n"
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match="'seed' stands twice"):
+        read_yaml(tmp_path / "config.yaml")

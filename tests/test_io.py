@@ -1,0 +1,131 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from drasclr_core.errors import InputError, QualityError
+from drasclr_core.io import atomic_directory, atomic_path, read_json, read_record, run_subject_stage, write_json
+
+
+def write_and_fail(path, broken):
+    """Write into an atomic path or directory, then raise."""
+    with broken(path) as partial:
+        (partial / "file" if partial.is_dir() else partial).write_text("half")
+        raise OSError("disk full")
+
+
+def test_a_path_appears_whole_and_keeps_its_suffix(tmp_path):
+    target = tmp_path / "new" / "mask.nii.gz"
+    with atomic_path(target) as partial:
+        assert partial.parent == target.parent  # else the last step would copy
+        assert partial.name.endswith(".nii.gz")  # image writers go by it
+        partial.write_text("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert os.listdir(target.parent) == ["mask.nii.gz"]
+
+
+def test_a_path_is_untouched_by_a_failure(tmp_path):
+    target = tmp_path / "table.tsv"
+    with pytest.raises(OSError, match="disk full"):
+        write_and_fail(target, atomic_path)
+    assert os.listdir(tmp_path) == []
+    target.write_text("older")
+    with pytest.raises(OSError, match="disk full"):
+        write_and_fail(target, atomic_path)
+    assert target.read_text() == "older"
+    assert os.listdir(tmp_path) == ["table.tsv"]
+
+
+@pytest.mark.parametrize("before", [None, [], ["old", "nested/older"]], ids=["absent", "empty", "full"])
+def test_a_directory_takes_the_place_of_what_was_there(tmp_path, before):
+    target = tmp_path / "subject"
+    for name in before or []:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text("old")
+    if before == []:
+        target.mkdir()  # as Snakemake does
+    with atomic_directory(target) as partial:
+        (partial / "new").write_text("new")
+    assert os.listdir(target) == ["new"]
+    assert os.listdir(tmp_path) == ["subject"]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert target.stat().st_mode & 0o777 == 0o777 & ~umask  # not the private mode of temporary folders
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_directory_is_untouched_by_a_failure(tmp_path, before):
+    target = tmp_path / "subject"
+    if before:
+        target.mkdir()
+        (target / before).touch()
+    with pytest.raises(OSError, match="disk full"):
+        write_and_fail(target, atomic_directory)
+    assert os.listdir(tmp_path) == (["subject"] if before else [])
+    assert not before or os.listdir(target) == [before]
+
+
+def test_json_goes_there_and_back_and_has_no_nan(tmp_path):
+    write_json(tmp_path / "a.json", {"volume_l": 4.6, "sizes": [1, 2]})
+    assert read_json(tmp_path / "a.json") == {"volume_l": 4.6, "sizes": [1, 2]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "b.json", {"volume_l": float("nan")})
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def good(folder):
+    (folder / "ct.nii.gz").write_text("voxels")
+    return {"lung_l": 5.0}
+
+
+def failing(error):
+    def work(folder):
+        good(folder)
+        (folder / "patches.zarr").mkdir()
+        raise error
+
+    return work
+
+
+def never(folder: Path):
+    raise AssertionError("a stage after an exclusion does no work")
+
+
+def test_a_stage_that_succeeds_leaves_its_files_and_record(tmp_path):
+    record = run_subject_stage(tmp_path / "s1", "ingest", "s1", [], good)
+    assert record == read_record(tmp_path / "s1")
+    assert (record.participant_id, record.stage, record.status, record.reason) == ("s1", "ingest", "ok", None)
+    assert record.metrics == {"lung_l": 5.0}
+    assert not record.excluded
+    assert record.versions["drasclr"]
+    assert sorted(os.listdir(tmp_path / "s1")) == ["ct.nii.gz", "record.json"]
+
+
+@pytest.mark.parametrize("error", [InputError, QualityError])
+def test_a_fault_of_the_scan_excludes_the_subject(tmp_path, error):
+    record = run_subject_stage(tmp_path / "s1", "segment", "s1", [], failing(error("no lungs")))
+    assert (record.status, record.excluded_by, record.reason) == ("excluded", "segment", "no lungs")
+    assert record.metrics == {}
+    assert os.listdir(tmp_path / "s1") == ["record.json"]
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), MemoryError(), KeyboardInterrupt()])
+def test_any_other_error_is_raised_and_leaves_nothing(tmp_path, error):
+    with pytest.raises(type(error)):
+        run_subject_stage(tmp_path / "s1", "segment", "s1", [], failing(error))
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_exclusion_is_passed_on_with_its_stage(tmp_path):
+    run_subject_stage(tmp_path / "ingest", "ingest", "s1", [], good)
+    run_subject_stage(tmp_path / "segment", "segment", "s1", [tmp_path / "ingest"], failing(QualityError("no lungs")))
+    upstream = [tmp_path / "ingest", tmp_path / "segment"]
+    run_subject_stage(tmp_path / "register", "register", "s1", upstream, never)
+    last = run_subject_stage(tmp_path / "patches", "patches", "s1", [tmp_path / "ingest", tmp_path / "register"], never)
+    assert (last.stage, last.status, last.excluded_by, last.reason) == ("patches", "excluded", "segment", "no lungs")
+
+
+def test_the_table_excludes_without_any_work(tmp_path):
+    record = run_subject_stage(tmp_path / "s1", "ingest", "s1", [], never, exclude_reason="lobectomy")
+    assert (record.status, record.excluded_by, record.reason) == ("excluded", "table", "lobectomy")
