@@ -18,6 +18,7 @@ SMALL_TRAINING = {
     "queue_size": 16,
     "feature_dim": 8,
     "num_experts": 2,
+    "cpu_threads": 1,
     "device": "cpu",
     "log_steps": 1,
 }
@@ -52,16 +53,19 @@ def tiny_config():
     return {**config, "pretrain": {**config["pretrain"], **SMALL_TRAINING}}
 
 
-def snakemake(folder, config, *arguments, timeout=600):
-    """Run Snakemake in a folder, of which the configuration becomes a file; return the finished process."""
+def snakemake_command(folder, config, *arguments):
+    """Return the command that runs Snakemake in a folder, of which the configuration becomes a file."""
     folder.mkdir(parents=True, exist_ok=True)
     given = folder / "given.yaml"
     given.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
-    command += ["--configfile", given, "--cores", "2", *arguments]
-    return subprocess.run(
-        list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
-    )
+    return [*map(str, command), "--configfile", str(given), "--cores", "2", *arguments]
+
+
+def snakemake(folder, config, *arguments):
+    """Run Snakemake in a folder; return the finished process."""
+    command = snakemake_command(folder, config, *arguments)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
 
 
 def succeeded(process):
