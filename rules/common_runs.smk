@@ -1,6 +1,8 @@
 """Helpers of what comes after the atlas - runs, their settings and paths. Functions only here."""
 
 import json
+import shlex
+import sys
 
 from drasclr_core.config import digest, is_pretrained, pretrain_settings, same_run
 
@@ -57,11 +59,16 @@ def upkeep(wildcards):
 
 
 def launcher(wildcards):
+    """Return what starts the training: in a conda environment its Python, else the one that runs Snakemake."""
+    methods = workflow.deployment_settings.deployment_method
+    in_conda = any(method.name == "CONDA" for method in methods)
+    python = "python" if in_conda else shlex.quote(sys.executable)
     processes = pretrain_settings(config, wildcards.run)["processes"]
-    torchrun = (
-        f"python -m torch.distributed.run --standalone --nproc-per-node {processes}"
+    if processes == 1:
+        return python
+    return (
+        f"{python} -m torch.distributed.run --standalone --nproc-per-node {processes}"
     )
-    return "python" if processes == 1 else torchrun
 
 
 def training_threads(wildcards):

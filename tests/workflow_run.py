@@ -1,6 +1,7 @@
 """Snakemake called on configurations small enough for a test."""
 
 import copy
+import os
 import re
 import subprocess
 import sys
@@ -65,7 +66,10 @@ def snakemake_command(folder, config, *arguments):
 def snakemake(folder, config, *arguments):
     """Run Snakemake in a folder; return the finished process."""
     command = snakemake_command(folder, config, *arguments)
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
+    environment = {**os.environ, "PATH": os.defpath}  # no activated virtual environment is needed
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False
+    )
 
 
 def succeeded(process):
