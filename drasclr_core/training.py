@@ -150,8 +150,10 @@ class _Loop:
                 progress.update()
                 if stopping:
                     self.save()
+                    self.processes.wait()  # torchrun ends the leader soon after another process has ended
                     logger.warning("asked to stop: checkpoint at step %d of %d", self.step, self.steps)
                     return self.step == self.steps
+                # No process waits here: each has its own clock, and not all would come at the same step.
                 if time.monotonic() - saved > 60 * self.settings.checkpoint_minutes:
                     self.save()
                     saved = time.monotonic()
@@ -169,7 +171,6 @@ class _Loop:
                 torch.save(state, path)
             for old in _checkpoints(self.work)[:-CHECKPOINTS_KEPT]:
                 old.unlink()
-        self.processes.wait()
 
     def resume(self) -> None:
         """Go back to the newest checkpoint, if there is one."""

@@ -9,6 +9,7 @@ from toy_bank import toy_bank
 
 from drasclr_core import training
 from drasclr_core.errors import InputError
+from drasclr_core.parallel import Processes
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import cosine_rate, initial_encoder, pretrain
 
@@ -95,6 +96,14 @@ def test_broken_off_after_a_checkpoint_it_goes_back_to_it(undisturbed, tmp_path,
     assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["checkpoint-000000006.pt", "checkpoint-000000007.pt"]
     assert same(pretrain(toy_bank(), often, tmp_path)[0], undisturbed[0])
     assert metric_rows(tmp_path) == undisturbed[1]
+
+
+def test_no_process_waits_for_another_at_a_checkpoint(tmp_path, monkeypatch):
+    # Their clocks differ: one that waits while another goes on to the next step would wait for ever.
+    waits = []
+    monkeypatch.setattr(Processes, "wait", lambda self: waits.append(len(list(tmp_path.glob("*.pt")))))
+    pretrain(toy_bank(), changed(checkpoint_minutes=0, epochs=1), tmp_path)
+    assert waits == [0]  # once, before the first step
 
 
 def test_no_epochs_leave_the_encoder_as_initialised(tmp_path):
