@@ -2,6 +2,8 @@
 
 import logging
 import math
+import os
+import pickle
 import signal
 import time
 from collections.abc import Iterator
@@ -173,13 +175,18 @@ class _Loop:
                 old.unlink()
 
     def resume(self) -> None:
-        """Go back to the newest checkpoint, if there is one."""
-        for path in _checkpoints(self.work)[-1:]:
-            state = torch.load(path, map_location=self.device, weights_only=True)
+        """Go back to the newest checkpoint that can be read, if there is one."""
+        for path in reversed(_checkpoints(self.work)):
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+                logger.warning("%s is damaged (%s): the one before it is tried", path, error)
+                continue
             self.step = state["step"]
             self.contrast.load_state_dict(state["contrast"])
             self.telemetry.load_state_dict(state["telemetry"])
             logger.info("resumed at step %d of %d from %s", self.step, self.steps, path)
+            break
         self.processes.wait()
         self.telemetry.start(self.step)
 
@@ -234,6 +241,8 @@ def _device(settings: PretrainSettings) -> torch.device:
         raise InputError("pretrain.device is 'cuda', but torch finds no GPU: use 'auto' or 'cpu'.")
     if settings.device == "cpu" or not available:
         return torch.device("cpu")
+    if "LOCAL_RANK" in os.environ:  # torchrun's: one GPU per process
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     return torch.device("cuda", torch.cuda.current_device())
 
 

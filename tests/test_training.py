@@ -80,7 +80,8 @@ def test_stopped_by_sigterm_and_run_again_it_ends_the_same(undisturbed, tmp_path
     assert metric_rows(tmp_path) == undisturbed[1]
 
 
-def test_broken_off_after_a_checkpoint_it_goes_back_to_it(undisturbed, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kept", [None, 0, 1000], ids=["whole", "empty", "cut short"])
+def test_broken_off_it_goes_back_to_the_last_good_checkpoint(undisturbed, tmp_path, monkeypatch, kept):
     make_views = training.make_views
 
     def make_views_or_fail(patches, settings, processes, step, device):
@@ -93,7 +94,9 @@ def test_broken_off_after_a_checkpoint_it_goes_back_to_it(undisturbed, tmp_path,
     with pytest.raises(OSError, match="power cut"):
         pretrain(toy_bank(), often, tmp_path)
     monkeypatch.undo()
-    assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["checkpoint-000000006.pt", "checkpoint-000000007.pt"]
+    older, newer = sorted(tmp_path.glob("*.pt"))
+    assert (older.name, newer.name) == ("checkpoint-000000006.pt", "checkpoint-000000007.pt")
+    newer.write_bytes(newer.read_bytes()[:kept])
     assert same(pretrain(toy_bank(), often, tmp_path)[0], undisturbed[0])
     assert metric_rows(tmp_path) == undisturbed[1]
 
@@ -109,6 +112,19 @@ def test_no_process_waits_for_another_at_a_checkpoint(tmp_path, monkeypatch):
 def test_no_epochs_leave_the_encoder_as_initialised(tmp_path):
     encoder, _ = pretrain(toy_bank(), changed(epochs=0, batch_size=400), tmp_path)
     assert same(encoder, initial_encoder(SETTINGS).eval())
+
+
+@pytest.mark.parametrize(("local_rank", "expected"), [("0", 0), ("2", 2), ("3", 0), (None, 1)])
+def test_each_process_takes_a_gpu_of_its_own(monkeypatch, local_rank, expected):
+    current = [1]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[-1])
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local_rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    assert training._device(changed(device="auto")) == torch.device("cuda", expected)
 
 
 def test_the_rate_follows_half_a_cosine():
