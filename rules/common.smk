@@ -102,6 +102,12 @@ def scan_size(wildcards):
     return len(list(scan.iterdir())) if scan.is_dir() else scan.stat().st_size
 
 
+def segmentation_weights(wildcards):
+    """Return the weights' file: an input, for without it every subject would be excluded, and stay so."""
+    settings = config["segmentation"]
+    return settings["weights"] if settings["method"] == "lungmask" else []
+
+
 def exclude_reason(wildcards):
     return rows(wildcards.cohort)[wildcards.id].get("exclude_reason") or None
 

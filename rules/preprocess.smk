@@ -30,6 +30,7 @@ rule ingest_scan:
 rule segment_lungs:
     input:
         volume="results/{cohort}/ingest/{id}",
+        weights=ancient(segmentation_weights),
     output:
         lungs=stored("segment", "results/{cohort}/segment/{id}"),
     log:

@@ -59,6 +59,7 @@ def finished(tmp_path_factory):
     """A folder in which the workflow has ended, to Snakemake's knowledge; every result is empty."""
     folder = tmp_path_factory.mktemp("finished")
     write_table(folder)
+    (folder / "r231.pth").touch()
     plan = succeeded(snakemake(folder, CONFIG, "--dry-run", *TARGETS))
     for output in {path for line in re.findall(r"^    output: (.*)$", plan, re.M) for path in line.split(", ")}:
         path = folder / output
@@ -175,6 +176,15 @@ def test_a_bad_configuration_stops_before_any_job_with_all_its_faults(tmp_path):
 def test_what_the_configuration_names_must_exist(tmp_path, changes, message):
     write_table(tmp_path)
     assert message in refused(tmp_path, changes)
+
+
+def test_weights_that_are_missing_stop_before_any_job(tmp_path):
+    write_table(tmp_path)
+    changes = {"segmentation": {"method": "lungmask", "weights": "absent.pth"}}
+    process = snakemake(tmp_path, changed(CONFIG, changes), "results/table2.csv")
+    assert process.returncode != 0
+    assert "absent.pth" in process.stdout + process.stderr
+    assert not list(tmp_path.glob("results/*/*"))
 
 
 def test_a_table_says_which_runs_it_lacks(tmp_path):
