@@ -93,6 +93,8 @@ def _pretrain_faults(settings: dict[str, Any], prefix: str, listed: int) -> Iter
     batch, groups, processes = settings["batch_size"], settings["groups"], settings["processes"]
     if batch % groups:
         yield f"{prefix}: groups ({groups}) does not divide batch_size ({batch})"
+    elif settings["epochs"] and batch == groups:
+        yield f"{prefix}: batch_size ({batch}) leaves one subject to each of the groups ({groups}): statistics need two"
     if groups % processes:
         yield f"{prefix}: processes ({processes}) does not divide groups ({groups})"
     if batch > settings["queue_size"]:

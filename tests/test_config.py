@@ -32,6 +32,11 @@ def test_the_configurations_that_come_along_are_sound(path):
         ({"pretrain.epochs": True}, "pretrain.epochs: True is not of type 'integer'"),
         ({"pretrain.epochs": -1}, "pretrain.epochs: -1 is less than the minimum of 0"),
         ({"pretrain.queues": "local"}, "pretrain.queues: 'local' is not one of ['landmark', 'global']"),
+        ({"seed": 2**31 - 1}, "seed: 2147483647 is greater than the maximum of 2147483646"),  # ANTs takes one more
+        (
+            {"atlases.healthy": {"mask": "m.nii.gz", "cohort": "phantom"}},
+            "atlases.healthy: 'participant' is a dependency",
+        ),
         ({"preprocess.spacing_mm": 0}, "preprocess.spacing_mm: 0 is less than the minimum of 0.3"),
         ({"registration.min_dice": 80}, "registration.min_dice: 80 is greater than the maximum of 1"),
         (
@@ -71,6 +76,7 @@ def test_all_faults_are_told_at_once():
         ({"atlases.healthy.convention": "released"}, "preprocess.axes: must be LAS with the convention released"),
         ({"segmentation.method": "lungmask"}, "segmentation.weights: lungmask needs a file"),
         ({"runs.drasclr.params.groups": 3}, "runs.drasclr.params: groups (3) does not divide batch_size (32)"),
+        ({"runs.drasclr.params.groups": 32}, "runs.drasclr.params: batch_size (32) leaves one subject to each of the"),
         ({"runs.drasclr.params.processes": 4}, "runs.drasclr.params: processes (4) does not divide groups (2)"),
         ({"runs.drasclr.params.queue_size": 8}, "runs.drasclr.params: queue_size (8) is less than one batch (32)"),
         ({"runs.drasclr.params.neighbours": 4}, "runs.drasclr.params: neighbours (4) is more than landmarks.neighbour"),
