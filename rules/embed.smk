@@ -1,9 +1,9 @@
 """Turn subjects into feature vectors.
 
 Reads:   the bank and a trained encoder, or the subjects themselves for methods without one
-Writes:  results/{cohort}/{atlas}/runs/{run}/features/  features.parquet: participant_id, fold, f0 ...; record.json;
+Writes:  results/{cohort}/{atlas}/runs/{run}/features/  features.parquet: participant_id, fold, f0 ...;
                                                         of encoders also landmarks.zarr: (N, L, D) float32
-Config:  seed, runs
+Config:  seed, runs, pretrain.cpu_threads
 """
 
 
@@ -24,6 +24,8 @@ rule embed_bank:
     conda:
         "../envs/core.yaml"
     threads: config["pretrain"]["cpu_threads"]
+    params:
+        cpu_threads=config["pretrain"]["cpu_threads"],
     script:
         "../workflow_scripts/embed_bank.py"
 
