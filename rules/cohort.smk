@@ -7,7 +7,8 @@ Writes:  results/{cohort}/phantom/{id}/             ct.nii.gz, lungs.nii.gz, tru
          results/{cohort}/folds.tsv
 Config:  seed, cohorts, evaluation.folds
 
-The table is checked first and yet is no input of the scans: another label must not make them run again.
+The table is checked first and yet is no input of the scans, nor of the folds, which follow from the ids: another label
+must not make the methods embed again, which would make anew all scans and patches that were temporary.
 """
 
 
@@ -59,7 +60,6 @@ rule check_participants:
 
 rule assign_folds:
     input:
-        table="results/{cohort}/participants.tsv",
         code=core("folds"),
     output:
         folds="results/{cohort}/folds.tsv",
@@ -68,6 +68,7 @@ rule assign_folds:
     conda:
         "../envs/core.yaml"
     params:
+        ids=cohort_ids,
         folds=config["evaluation"]["folds"],
         seed=config["seed"],
     script:

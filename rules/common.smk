@@ -108,6 +108,10 @@ def segmentation_weights(wildcards):
     return settings["weights"] if settings["method"] == "lungmask" else []
 
 
+def cohort_ids(wildcards):
+    return sorted(rows(wildcards.cohort))
+
+
 def exclude_reason(wildcards):
     return rows(wildcards.cohort)[wildcards.id].get("exclude_reason") or None
 

@@ -2,13 +2,11 @@
 
 from _job import run
 
-from drasclr_core.cohort import read_participant_rows
 from drasclr_core.folds import assign_folds, write_folds
 
 
 def main(job):
-    ids = [row["participant_id"] for row in read_participant_rows(job.input.table)]
-    write_folds(assign_folds(ids, job.params.folds, job.params.seed), job.output.folds)
+    write_folds(assign_folds(job.params.ids, job.params.folds, job.params.seed), job.output.folds)
 
 
 if __name__ == "__main__":
