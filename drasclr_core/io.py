@@ -133,6 +133,12 @@ def run_subject_stage(
                 excluded_by, reason = stage, str(error)
                 logger.warning("%s excluded by %s: %s", participant_id, stage, reason)
                 _empty(partial)
+            except Exception as error:
+                error.add_note(
+                    f"{participant_id} failed in {stage}. If it does every time, leave it out: give a reason in the "
+                    "column exclude_reason of the participants table."
+                )
+                raise
         record = Record(
             participant_id=participant_id,
             stage=stage,

@@ -117,6 +117,14 @@ def test_any_other_error_is_raised_and_leaves_nothing(tmp_path, error):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_subject_that_crashes_can_be_left_out_and_the_message_says_how(tmp_path):
+    with pytest.raises(ValueError, match="a bug") as caught:
+        run_subject_stage(tmp_path / "s1", "segment", "s1", [], failing(ValueError("a bug")))
+    (note,) = caught.value.__notes__
+    assert note.startswith("s1 failed in segment")
+    assert "exclude_reason" in note
+
+
 def test_an_exclusion_is_passed_on_with_its_stage(tmp_path):
     run_subject_stage(tmp_path / "ingest", "ingest", "s1", [], good)
     run_subject_stage(tmp_path / "segment", "segment", "s1", [tmp_path / "ingest"], failing(QualityError("no lungs")))
