@@ -57,7 +57,8 @@ def read_ct(path: str | Path) -> sitk.Image:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder: correct the path to the scan.")
         image = read_series(path) if path.is_dir() else read_file(path)
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        # Any other OSError (a lost disk, too many open files) is the machine's: the scan must not be excluded for it.
         raise InputError(f"{path}: cannot be read ({error.strerror}): check the path and its permissions.") from error
     scan_checks.check_size(str(path), image.GetSize())
     scan_checks.check_spacing(str(path), image.GetSize(), image.GetSpacing())

@@ -145,3 +145,14 @@ def test_a_file_that_may_not_be_read_is_refused(series, monkeypatch):
     monkeypatch.setattr("pathlib.Path.open", refuse)
     with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
         read_ct(folder)
+
+
+def test_a_disk_that_fails_excludes_no_scan(series, monkeypatch):
+    folder, _ = series
+
+    def fail(self, mode):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.open", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        read_ct(folder)
