@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ def run(main, snakemake=None):
     logging.basicConfig(level="INFO", format="%(asctime)s %(message)s", **log)
     logging.captureWarnings(True)
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(fields.get("threads", 1))  # ITK would take every core
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by default nothing would be cleaned up
     logging.info("%s", json.dumps(fields))
     try:
         main(make_job(fields))
