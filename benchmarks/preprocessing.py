@@ -39,13 +39,13 @@ def read_and_resample(scan: Path, folder: Path) -> None:
 
 
 def ingest(scan: Path, folder: Path) -> None:
-    """Read, measure on the scan's own grid, resample, write."""
+    """Read, resample, write."""
     subject_stages.ingest(scan, folder, spacing_mm=SPACING_MM, axes="LPS")
 
 
 def segment(scan: Path, folder: Path) -> None:
-    """Segment the isotropic volume by thresholds; make an atlas of the lungs for the next steps."""
-    subject_stages.segment(folder, folder, method="threshold", weights=None)
+    """Segment by thresholds, measure on the scan's own grid; make an atlas of the lungs for the next steps."""
+    subject_stages.segment(folder, scan, folder, method="threshold", weights=None)
     lungs = read_image(folder / "lungs.nii.gz")
     write_atlas(lungs, folder / "atlas.nii.gz")
     write_landmarks(lungs, folder / "landmarks.json", **GRID)

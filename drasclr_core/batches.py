@@ -15,6 +15,9 @@ from drasclr_core.settings import PretrainSettings
 
 logger = logging.getLogger(__name__)
 
+BATCH_STREAM = 4
+"""Random stream of the batches; `training` draws its views from streams 0 to 3 of each step."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -72,7 +75,7 @@ def epoch_batches(valid: npt.NDArray[np.bool_], settings: PretrainSettings, epoc
     epoch : int
         The order depends on it and the seed alone.
     """
-    rng = np.random.default_rng([settings.seed, epoch])
+    rng = np.random.default_rng([settings.seed, epoch, 0, BATCH_STREAM])
     counts = batches_per_landmark(valid, settings)
     share = settings.batch_size // settings.groups
     blocks = np.array_split(np.arange(valid.shape[1]), settings.groups)

@@ -5,7 +5,8 @@ Importing this module loads the standard library, PyYAML and jsonschema only: th
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from drasclr_core.documents import raise_faults, schema_faults
@@ -27,7 +28,40 @@ def check_config(config: Config) -> None:
     InputError
         Naming all faults at once, by dotted key. Faults across fields are looked for once the schema holds.
     """
-    raise_faults("The configuration", schema_faults(config, "config") or list(_cross_faults(config)))
+    faults = [*schema_faults(config, "config"), *_not_finite(config)]
+    raise_faults("The configuration", faults or list(_cross_faults(config)))
+
+
+def check_participants(config: Config, ids: Mapping[str, Sequence[str]]) -> None:
+    """Check the configuration against the cohorts' participants, before any of them is read.
+
+    Parameters
+    ----------
+    config : dict
+        As `check_config` accepts it.
+    ids : mapping
+        Cohort -> participant ids, of the cohorts that play a role or lend an atlas.
+
+    Raises
+    ------
+    InputError
+        Naming every atlas whose participant is missing, and every cohort too small for the folds or for a batch.
+    """
+    raise_faults("The configuration", list(_participant_faults(config, ids)))
+
+
+def _participant_faults(config: Config, ids: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for name, atlas in config["atlases"].items():
+        if "cohort" in atlas and atlas["participant"] not in ids[atlas["cohort"]]:
+            yield f"atlases.{name}.participant: '{atlas['participant']}' is not in the cohort {atlas['cohort']}"
+    for cohort in sorted(set(config["roles"].values())):
+        count = len(ids[cohort])
+        if config["evaluation"]["folds"] > count:
+            yield f"evaluation.folds: {config['evaluation']['folds']}, but {cohort} has {count} participants"
+        for run in config["runs"]:
+            settings = pretrain_settings(config, run) if is_pretrained(config, run) else {"epochs": 0}
+            if settings["epochs"] and settings["batch_size"] > count:
+                yield f"runs.{run}: batch_size {settings['batch_size']}, but {cohort} has {count} participants"
 
 
 def digest(content: Any) -> str:
@@ -57,6 +91,15 @@ def _essence(config: Config, run: str) -> Any:
     return content["method"], content["atlas"], params
 
 
+def _not_finite(content: Any, key: str = "") -> Iterator[str]:
+    """Yield the keys of NaN and infinities: YAML has them, and they pass every limit of a schema."""
+    if isinstance(content, float) and not math.isfinite(content):
+        yield f"{key}: {content} is not a finite number"
+    children = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for name, child in children:
+        yield from _not_finite(child, f"{key}.{name}" if key else str(name))
+
+
 def _cross_faults(config: Config) -> Iterator[str]:
     yield from _name_faults(config)
     yield from _atlas_faults(config)
@@ -72,6 +115,8 @@ def _cross_faults(config: Config) -> Iterator[str]:
 def _name_faults(config: Config) -> Iterator[str]:
     if "atlases" in config["cohorts"]:
         yield "cohorts.atlases: the name is taken by the folder results/atlases; choose another"
+    for name in sorted({"phantom", "ingest", "segment"} & set(config["atlases"])):
+        yield f"atlases.{name}: the name is taken by a stage's folder; choose another"
     for role, cohort in config["roles"].items():
         if cohort not in config["cohorts"]:
             yield f"roles.{role}: '{cohort}' is not one of cohorts ({', '.join(config['cohorts'])})"

@@ -9,10 +9,11 @@ import numpy.typing as npt
 import torch
 import zarr
 
+from drasclr_core import __version__
 from drasclr_core.bank import Bank, open_bank
 from drasclr_core.encoder import Encoder, normalise_hu
 from drasclr_core.errors import InputError
-from drasclr_core.io import atomic_directory
+from drasclr_core.io import RECORD, atomic_directory, write_json
 from drasclr_core.model_folder import load_model
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ BATCH = 64  # patches per forward pass: large enough to fill the cores, small en
 def embed_to_folder(bank_path: str | Path, model_folder: str | Path, folder: Path, threads: int) -> None:
     """Embed a bank and publish the features folder.
 
-    Writes ``landmarks.zarr``: `features` (N, L, D) float32, `valid` (N, L), `landmarks_mm` (L, 3), attribute
+    Writes ``record.json``: the model's description;
+    ``landmarks.zarr``: `features` (N, L, D) float32, `valid` (N, L), `landmarks_mm` (L, 3), attribute
     `participant_ids`; and ``features.parquet``: participant_id, fold (-1: one embedding for all folds), f0, f1, ...
 
     Parameters
@@ -58,6 +60,7 @@ def embed_to_folder(bank_path: str | Path, model_folder: str | Path, folder: Pat
     frame.insert(0, "participant_id", bank.participant_ids)
     with atomic_directory(folder) as partial:
         frame.sort_values("participant_id").to_parquet(partial / "features.parquet", index=False)
+        write_json(partial / RECORD, {"model": model.description, "drasclr": __version__})
         store = zarr.create_group(partial / "landmarks.zarr", attributes={"participant_ids": bank.participant_ids})
         for name, values in (("features", features), ("valid", bank.valid.T), ("landmarks_mm", bank.grid.points_mm)):
             store.create_array(name, data=np.ascontiguousarray(values))

@@ -1,12 +1,17 @@
 """A training as a job: its work folder, its settings, the finished model folder."""
 
+import fcntl
 import logging
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from drasclr_core.bank import open_bank
 from drasclr_core.config import digest
+from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_directory
 from drasclr_core.model_folder import save_model
 from drasclr_core.settings import PretrainSettings
@@ -56,7 +61,8 @@ def pretrain_to_folder(
     )
     work.mkdir(parents=True, exist_ok=True)
     logger.info("unfinished state lies in %s", work)
-    result = pretrain(bank, settings, work)
+    with _alone_in(work):
+        result = pretrain(bank, settings, work)
     if result is None:
         return False
     encoder, leads = result
@@ -69,3 +75,19 @@ def pretrain_to_folder(
             shutil.copytree(work / "tensorboard", partial / "tensorboard")
         shutil.rmtree(work)
     return True
+
+
+@contextmanager
+def _alone_in(work: Path) -> Iterator[None]:
+    """Keep a second training out of the folder: a killed workflow may leave its training running."""
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    with (work / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"Another training still writes to {work}: wait for it or end it, then start again."
+            ) from None
+        yield

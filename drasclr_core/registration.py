@@ -133,7 +133,7 @@ def register_to_atlas(
         if best is None or found.metrics["dice"] > best.metrics["dice"]:
             best = found
     faults = "; ".join(_faults(best.metrics, limits)) if best else "ANTs found no overlap"
-    raise QualityError(f"no affine to the atlas within registration.limits after {MAX_STARTS} starts: {faults}.")
+    raise QualityError(f"no affine to the atlas is good enough after {MAX_STARTS} starts: {faults}.")
 
 
 def write_transform(registration: Registration, path: str | Path) -> None:

@@ -21,20 +21,19 @@ Metrics = dict[str, Any]
 
 
 def ingest(scan: str | Path, folder: Path, *, spacing_mm: float, axes: str) -> Metrics:
-    """Write a scan's isotropic volume, ``ct.nii.gz``; return its CT metrics.
-
-    The metrics are taken on the scan's own grid, where interpolation has not changed the tail of the histogram.
-    """
+    """Write a scan's isotropic volume, ``ct.nii.gz``; return the sizes of both."""
     ct = read_ct(scan)
-    metrics = ct_metrics(ct, segment_threshold(ct))
     isotropic = resample_isotropic(ct, spacing_mm, axes)
     write_image(isotropic, folder / CT)
     native = {"native_size": list(ct.GetSize()), "native_spacing_mm": [round(s, 6) for s in ct.GetSpacing()]}
-    return {**native, "size": list(isotropic.GetSize()), **metrics}
+    return {**native, "size": list(isotropic.GetSize())}
 
 
-def segment(ingested: str | Path, folder: Path, *, method: str, weights: str | None) -> Metrics:
-    """Write the lung mask of an ingested volume, ``lungs.nii.gz`` (1 right, 2 left); return its volumes."""
+def segment(ingested: str | Path, scan: str | Path, folder: Path, *, method: str, weights: str | None) -> Metrics:
+    """Write the lung mask of an ingested volume, ``lungs.nii.gz`` (1 right, 2 left); return volumes and densities.
+
+    The densities are taken from the scan itself, where interpolation has not changed the tail of the histogram.
+    """
     ct = read_image(Path(ingested) / CT)
     if method == "threshold":
         lungs = segment_threshold(ct)
@@ -42,7 +41,7 @@ def segment(ingested: str | Path, folder: Path, *, method: str, weights: str | N
         raise InputError("segmentation.weights is null: lungmask needs a file (`drasclr fetch-weights`).")
     else:
         lungs = segment_lungmask(ct, weights)
-    metrics = lung_metrics(lungs)
+    metrics = {**lung_metrics(lungs), **ct_metrics(read_ct(scan), lungs)}
     write_image(lungs, folder / LUNGS)
     return {"method": method, **metrics}
 

@@ -3,7 +3,7 @@
 from functools import cache
 
 from drasclr_core.cohort import phantom_ids, read_participant_rows
-from drasclr_core.config import STAGE_VERSIONS, check_config
+from drasclr_core.config import STAGE_VERSIONS, check_config, check_participants
 from drasclr_core.errors import InputError
 
 
@@ -46,21 +46,16 @@ def rows(cohort):
     }
 
 
-def check_cohorts():
-    """Read the tables that are used; raise where an atlas's participant is in none."""
-    used = {
-        name: atlas for name, atlas in config["atlases"].items() if "cohort" in atlas
-    }
-    for cohort in {*COHORTS, *(atlas["cohort"] for atlas in used.values())}:
-        rows(cohort)
-    for name, atlas in used.items():
-        if atlas["participant"] not in rows(atlas["cohort"]):
-            raise WorkflowError(
-                f"atlases.{name}.participant: '{atlas['participant']}' is not in the cohort {atlas['cohort']}"
-            )
+def used_participants():
+    """Return cohort -> ids, of the cohorts that play a role or lend an atlas; reading them finds their faults."""
+    lenders = [
+        atlas["cohort"] for atlas in config["atlases"].values() if "cohort" in atlas
+    ]
+    return {cohort: list(rows(cohort)) for cohort in [*COHORTS, *lenders]}
 
 
-check_cohorts()  # here: a fault found while jobs are planned would be buried in a traceback
+# Here: a fault found while jobs are planned would be buried in a traceback.
+checked(check_participants, config, used_participants())
 
 
 def participants_table(wildcards):

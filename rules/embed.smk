@@ -2,6 +2,7 @@
 
 Reads:   the bank and a trained encoder, or the subjects themselves for methods without one
 Writes:  results/{cohort}/{atlas}/runs/{run}/features/  features.parquet: participant_id, fold, f0 ...;
+                                                        record.json: what they come from;
                                                         of encoders also landmarks.zarr: (N, L, D) float32
 Config:  seed, runs, pretrain.cpu_threads
 """
@@ -35,7 +36,7 @@ rule embed_cohort:
         included="results/{cohort}/{atlas}/included.tsv",
         flow="results/{cohort}/{atlas}/cohort_flow.json",
         folds="results/{cohort}/folds.tsv",
-        ingest=every_id("results/{cohort}/ingest/{id}"),
+        segment=every_id("results/{cohort}/segment/{id}"),
         patches=every_id("results/{cohort}/{atlas}/patches/{id}"),
         code=method_code,
     output:

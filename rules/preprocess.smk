@@ -30,6 +30,7 @@ rule ingest_scan:
 rule segment_lungs:
     input:
         volume="results/{cohort}/ingest/{id}",
+        phantom=phantom_folder,
         weights=ancient(segmentation_weights),
     output:
         lungs=stored("segment", "results/{cohort}/segment/{id}"),
@@ -38,6 +39,7 @@ rule segment_lungs:
     conda:
         "../envs/core.yaml"
     params:
+        scan=scan_path,
         method=config["segmentation"]["method"],
         weights=config["segmentation"]["weights"],
         version=STAGE_VERSIONS["segment"],

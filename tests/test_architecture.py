@@ -14,8 +14,8 @@ CORE = ROOT / "drasclr_core"
 # level of the word before its first underscore (`phantom_labels` that of `phantom`).
 LEVELS = {
     0: "errors io documents config experiments tasks settings flow",
-    1: "phantom cohort folds subject atlas images scan separable dicom lungs lung airways ct_metrics registration masks "
-    "landmarks landmark patches disease",
+    1: "phantom cohort folds subject atlas images scan separable dicom lungs lung airways ct_metrics registration "
+    "masks landmarks landmark patches disease",
     2: "layers encoder augment moco losses parallel",
     3: "bank batches contrast training checkpoint telemetry model_folder pretraining embedding dense released",
     4: "methods metrics readout probes bootstrap disease_probe survival detection",

@@ -2,7 +2,7 @@ import pytest
 import yaml
 from workflow_run import DEFAULT, ROOT, changed
 
-from drasclr_core.config import check_config, digest, is_pretrained, pretrain_settings, same_run
+from drasclr_core.config import check_config, check_participants, digest, is_pretrained, pretrain_settings, same_run
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
 
@@ -136,3 +136,22 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(InputError, match="'seed' stands twice"):
         read_yaml(tmp_path / "config.yaml")
+
+
+def test_cohorts_too_small_and_missing_atlases_are_named_at_once():
+    config = changed(DEFAULT, {"atlases.healthy.participant": "nobody"})
+    ids = {"phantom": [f"p{i}" for i in range(4)]}
+    with pytest.raises(InputError) as error:
+        check_participants(config, ids)
+    message = str(error.value)
+    assert "atlases.healthy.participant: 'nobody' is not in the cohort phantom" in message
+    assert "evaluation.folds: 5, but phantom has 4 participants" in message
+    assert "runs.drasclr: batch_size 32, but phantom has 4 participants" in message
+    assert "untrained" not in message  # no epochs, no batches
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_must_be_finite(value):
+    config = changed(DEFAULT, {"pretrain.learning_rate": value, "preprocess.spacing_mm": value})
+    with pytest.raises(InputError, match=r"(?s)preprocess.spacing_mm: \w+ is not a finite.*pretrain.learning_rate"):
+        check_config(config)

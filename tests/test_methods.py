@@ -97,7 +97,7 @@ def test_laa950_names_the_subject_without_it():
         def record(self, stage):
             return Record(self.participant_id, stage, "ok")
 
-    with pytest.raises(InputError, match="s1: the ingest record has no laa950_pct"):
+    with pytest.raises(InputError, match="s1: the segment record has no laa950_pct"):
         load_method("laa950", {}).embed(Bare("s1", 0))
 
 

@@ -4,24 +4,26 @@ from pathlib import Path
 
 from _job import run
 
+from drasclr_core import __version__
 from drasclr_core.flow import read_included
 from drasclr_core.folds import read_folds
-from drasclr_core.io import atomic_directory
+from drasclr_core.io import RECORD, atomic_directory, write_json
 from drasclr_core.methods import embed_cohort
 from drasclr_core.subject import Subject
 
 
 def main(job):
-    ingest = {Path(path).name: Path(path) for path in job.input.ingest}
+    segment = {Path(path).name: Path(path) for path in job.input.segment}
     patches = {Path(path).name: Path(path) for path in job.input.patches}
     subjects = [
-        Subject(id_, ingest=ingest[id_], patches_folder=patches[id_]) for id_ in read_included(job.input.included)
+        Subject(id_, segment=segment[id_], patches_folder=patches[id_]) for id_ in read_included(job.input.included)
     ]
     features = embed_cohort(
         **job.params.run, subjects=subjects, folds=read_folds(job.input.folds), seed=job.params.seed
     )
     with atomic_directory(job.output.features) as folder:
         features.to_parquet(folder / "features.parquet", index=False)
+        write_json(folder / RECORD, {"run": job.params.run, "seed": job.params.seed, "drasclr": __version__})
 
 
 if __name__ == "__main__":

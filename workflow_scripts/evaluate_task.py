@@ -5,9 +5,10 @@ from pathlib import Path
 import pandas as pd
 from _job import run
 
+from drasclr_core import __version__
 from drasclr_core.cohort import validate_participants
 from drasclr_core.folds import read_folds
-from drasclr_core.io import write_json
+from drasclr_core.io import RECORD, read_json, write_json
 from drasclr_core.probes import evaluate_task
 
 
@@ -21,7 +22,8 @@ def main(job):
         readout=job.params.readout,
         seed=job.params.seed,
     )
-    write_json(job.output.evaluation, evaluation)
+    features = read_json(Path(job.input.features) / RECORD)
+    write_json(job.output.evaluation, {**evaluation, "features": features, "drasclr": __version__})
 
 
 if __name__ == "__main__":

@@ -3,12 +3,16 @@
 from _job import run
 
 from drasclr_core.io import run_subject_stage
+from drasclr_core.lung_weights import check_weights
 from drasclr_core.subject_stages import segment
 
 
 def main(job):
+    if job.params.method == "lungmask":
+        check_weights(job.params.weights)  # here: inside the stage, bad weights would exclude everybody
+
     def work(folder):
-        return segment(job.input.volume, folder, method=job.params.method, weights=job.params.weights)
+        return segment(job.input.volume, job.params.scan, folder, method=job.params.method, weights=job.params.weights)
 
     run_subject_stage(job.output.lungs, "segment", job.wildcards.id, [job.input.volume], work)
 

@@ -1,5 +1,6 @@
 """The methods compared: one file each, one protocol, one literal registry."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
@@ -13,6 +14,8 @@ from drasclr_core.errors import InputError
 
 if TYPE_CHECKING:
     from drasclr_core.subject import Subject
+
+logger = logging.getLogger(__name__)
 
 # name -> module with build(params) -> Method, and FITTED: when its fit() learns from subjects.
 #   "never":      nothing is learnt; one embedding serves all folds
@@ -91,6 +94,7 @@ def embed_cohort(
         return _block(method, subjects, fold=-1)
     blocks = []
     for fold in sorted(set(folds.values())):
+        logger.info("%s: fold %d", name, fold)
         method.fit([subject for subject in subjects if folds[subject.participant_id] != fold], seed)
         blocks.append(_block(method, subjects, fold))
     return pd.concat(blocks, ignore_index=True)

@@ -15,7 +15,7 @@ FITTED = "never"
 
 
 class Laa950:
-    """One feature: low-attenuation area in percent, as the ingest stage measured it."""
+    """One feature: low-attenuation area in percent, as the segment stage measured it."""
 
     def fit(self, train: Sequence["Subject"], seed: int) -> None:
         """Learn nothing."""
@@ -26,11 +26,11 @@ class Laa950:
         Raises
         ------
         InputError
-            If the subject's ingest record has no `laa950_pct`.
+            If the subject's segment record has no `laa950_pct`.
         """
-        value = subject.record("ingest").metrics.get("laa950_pct")
+        value = subject.record("segment").metrics.get("laa950_pct")
         if value is None:
-            raise InputError(f"{subject.participant_id}: the ingest record has no laa950_pct; ingest the scan again.")
+            raise InputError(f"{subject.participant_id}: the segment record has no laa950_pct; segment the scan again.")
         return np.array([value], dtype=np.float32)
 
 
