@@ -6,8 +6,8 @@ import shutil
 import pytest
 from workflow_run import DEFAULT, changed, planned_jobs, snakemake, succeeded
 
-# A cohort of three, registered to the first of two phantoms.
-CLINIC = ["a1", "b2", "c3"]
+# A cohort of five, registered to the first of two phantoms.
+CLINIC = ["a1", "b2", "c3", "d4", "e5"]
 CONFIG = changed(
     DEFAULT,
     {
@@ -15,6 +15,7 @@ CONFIG = changed(
         "cohorts.phantom.phantom.subjects": 2,
         "roles": {"copd": "clinic"},
         "runs.untrained.params.epochs": 0,
+        "pretrain.batch_size": 4,
     },
 )
 TARGETS = ("results/table2.csv", "embed")
@@ -140,8 +141,8 @@ def test_an_edit_of_a_participant_reruns_what_it_must(finished, tmp_path):
     chain = after("ingest_scan", "segment_lungs", "register_lungs", "cut_patches", ids=["b2"])
     assert planned(folder) == chain | table
 
-    write_table(folder, ids=[*CLINIC, "d4"])
-    chain = after("ingest_scan", "segment_lungs", "register_lungs", "cut_patches", ids=["d4"])
+    write_table(folder, ids=[*CLINIC, "f6"])
+    chain = after("ingest_scan", "segment_lungs", "register_lungs", "cut_patches", ids=["f6"])
     assert planned(folder) == chain | table | {"assign_folds"}
 
     write_table(folder)  # as it was: content counts, not time

@@ -27,7 +27,8 @@ def test_the_probe_measures_every_phantom_and_compares_the_trained_runs(tmp_path
     ],
 )
 def test_the_probe_says_what_it_lacks(tmp_path, changes, message):
-    (tmp_path / "clinic.tsv").write_text("participant_id\timage\na1\ta1.nii.gz\n", encoding="utf-8")
+    rows = [f"a{number}\ta{number}.nii.gz" for number in range(6)]
+    (tmp_path / "clinic.tsv").write_text("\n".join(["participant_id\timage", *rows, ""]), encoding="utf-8")
     process = snakemake(tmp_path, changed(tiny_config(), changes), "--dry-run", PAGE)
     assert process.returncode != 0
     assert message in process.stdout + process.stderr
