@@ -1,5 +1,6 @@
 """What several files of rules share - the checked configuration, participants, paths. Functions only here."""
 
+import os
 from functools import cache
 
 from drasclr_core.cohort import phantom_ids, read_participant_rows
@@ -94,7 +95,7 @@ def scan_size(wildcards):
     scan = Path(scan_path(wildcards))
     if is_phantom(wildcards.cohort) or not scan.exists():
         return None
-    return len(list(scan.iterdir())) if scan.is_dir() else scan.stat().st_size
+    return len(os.listdir(scan)) if scan.is_dir() else scan.stat().st_size
 
 
 def segmentation_weights(wildcards):
