@@ -1,6 +1,6 @@
 """The disease probe as a page of Markdown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drasclr_core.disease import EMPHYSEMA, TARGETS
@@ -15,13 +15,18 @@ _WHAT = (
 )
 
 
-def disease_markdown(result: Mapping[str, Any], *, primary: str, cohort: str, config_hash: str) -> str:
+def disease_markdown(
+    result: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], *, primary: str, cohort: str, config_hash: str
+) -> str:
     """Return the result of `drasclr_core.disease_probe.probe_disease` as Markdown.
 
     Parameters
     ----------
     result : mapping
         As returned there.
+    tasks : sequence of mappings
+        The primary run against the reference on the subjects' labels, from
+        `drasclr_core.task_differences.compare_task`.
     primary : str
         The run whose difference from the reference on any emphysema is the primary figure.
     cohort : str
@@ -37,6 +42,8 @@ def disease_markdown(result: Mapping[str, Any], *, primary: str, cohort: str, co
         _runs_table(result),
         f"## R² minus that of `{result['reference']}`, paired",
         _differences_table(result),
+        f"## Subjects' labels: `{primary}` and `{result['reference']}`, pooled out of fold",
+        _tasks_table(tasks, primary, result["reference"]),
         "\n".join(f"- {note}" for note in _notes(result, cohort, config_hash)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -77,6 +84,22 @@ def _differences_table(result: Mapping[str, Any]) -> str:
         for target, content in result["targets"].items()
     ]
     return _table(["Disease", *(f"`{run}`" for run in compared)], rows)
+
+
+def _tasks_table(tasks: Sequence[Mapping[str, Any]], primary: str, reference: str) -> str:
+    rows = [
+        [
+            task["task"],
+            metric,
+            str(task["n"]),
+            _plain(value["run"]),
+            _plain(value["reference"]),
+            _signed(value["difference"]),
+        ]
+        for task in tasks
+        for metric, value in task["metrics"].items()
+    ]
+    return _table(["Task", "Metric", "n", f"`{primary}`", f"`{reference}`", "Difference, paired"], rows)
 
 
 def _notes(result: Mapping[str, Any], cohort: str, config_hash: str) -> list[str]:

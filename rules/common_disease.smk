@@ -43,6 +43,17 @@ def disease_probe(wildcards):
     return f"results/{cohort}/{atlases.pop()}/disease_probe.json"
 
 
+def subject_evaluations(run):
+    """Return an input function: the evaluations of a run for every task of Table 2."""
+
+    def paths(wildcards):
+        tasks = {task for _, task in required_results(experiment("table2"))}
+        cohort = config["roles"]["copd"]
+        return [run_path(cohort, run, f"eval/{task}.json") for task in sorted(tasks)]
+
+    return paths
+
+
 def disease_settings(wildcards):
     cohort = config["roles"]["copd"]
     runs = runs_on(config["runs"][PRIMARY_RUN]["atlas"])
@@ -50,4 +61,5 @@ def disease_settings(wildcards):
         "primary": PRIMARY_RUN,
         "cohort": cohort,
         "config_hash": config_hash(cohort, runs),
+        "seed": config["seed"],
     }

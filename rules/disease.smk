@@ -3,7 +3,8 @@
 Reads:   results/{cohort}/phantom/{id}, ingest/{id}, {atlas}/patches/{id}; folds.tsv; the runs' features
 Writes:  results/{cohort}/{atlas}/disease/{id}/        disease.json: voxels of lung and disease per patch; record.json
          results/{cohort}/{atlas}/disease_probe.json   R2 of every run and the paired differences, with intervals
-         results/disease_probe.md                      the same as a page, of the cohort in the role copd
+         results/disease_probe.md                      the same as a page, of the cohort in the role copd; and the
+                                                       subjects' labels, the trained run beside the untrained
 Config:  seed, roles, runs, evaluation.readout
 """
 
@@ -48,7 +49,9 @@ rule probe_disease:
 rule report_disease:
     input:
         probe=disease_probe,
-        code=core("tables_disease"),
+        evaluations=subject_evaluations(PRIMARY_RUN),
+        reference=subject_evaluations(REFERENCE_RUN),
+        code=core("tables_disease", "task_differences", "bootstrap"),
     output:
         markdown="results/disease_probe.md",
     log:

@@ -18,7 +18,7 @@ LEVELS = {
     "masks landmarks landmark patches disease",
     2: "layers encoder augment moco losses parallel",
     3: "bank batches contrast training checkpoint telemetry model_folder pretraining embedding dense released",
-    4: "methods metrics readout probes bootstrap disease_probe survival detection",
+    4: "methods metrics readout probes task bootstrap disease_probe survival detection",
     5: "tables figures qc report plan",
     6: "cli",
 }

@@ -163,7 +163,10 @@ def test_what_was_used_is_counted(result):
 
 
 def test_the_page_says_what_was_found(result):
-    page = disease_markdown(result, primary="drasclr", cohort="toys", config_hash="abc123")
+    value = {"estimate": 0.25, "low": -0.5, "high": 0.75}
+    task = {"task": "gold", "n": 34, "metrics": {"accuracy": dict.fromkeys(("run", "reference", "difference"), value)}}
+    page = disease_markdown(result, [task], primary="drasclr", cohort="toys", config_hash="abc123")
+    assert "| gold | accuracy | 34 | 0.250 [-0.500, 0.750] | 0.250 [-0.500, 0.750] | +0.250 [-0.500, +0.750] |" in page
     difference = result["targets"]["emphysema"]["differences"]["drasclr"]
     assert f"**+{difference['estimate']:.3f} [+{difference['low']:.3f}, +{difference['high']:.3f}]**" in page
     assert "`drasclr` minus `untrained`, any emphysema" in page
