@@ -61,6 +61,8 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for stray in path.parent.glob(f".{path.name}.????????"):  # of a writer that was killed; there is one at a time
+        shutil.rmtree(stray, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     partial.chmod(0o777 & ~_umask())
     try:

@@ -137,3 +137,12 @@ def test_an_exclusion_is_passed_on_with_its_stage(tmp_path):
 def test_the_table_excludes_without_any_work(tmp_path):
     record = run_subject_stage(tmp_path / "s1", "ingest", "s1", [], never, exclude_reason="lobectomy")
     assert (record.status, record.excluded_by, record.reason) == ("excluded", "table", "lobectomy")
+
+
+def test_what_a_killed_writer_left_is_cleared_away(tmp_path):
+    (tmp_path / ".s1.k3x_9abc").mkdir()
+    (tmp_path / ".s1.k3x_9abc" / "half").touch()
+    (tmp_path / ".s10.k3x_9abc").mkdir()  # another subject's
+    with atomic_directory(tmp_path / "s1") as partial:
+        (partial / "whole").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".s10.k3x_9abc", "s1"]
