@@ -90,6 +90,8 @@ def segment_lungmask(ct: sitk.Image, weights: str | Path, sha256: str | None = R
     try:
         inferer = network.LMInferer(modelpath=str(path), batch_size=_NETWORK_SLICES, tqdm_disable=True)
     except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise  # a GPU without memory, say: no fault of the weights
         raise InputError(f"{path}: the weights do not fit lungmask's network: fetch R231 again.") from error
     lungs = sitk.GetImageFromArray(inferer.apply(ct))
     lungs.CopyInformation(ct)
