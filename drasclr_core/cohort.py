@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from drasclr_core.documents import raise_faults
+from drasclr_core.documents import schema as read_schema
 from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_path
 
@@ -29,7 +30,6 @@ REQUIRED_COLUMNS = ("participant_id", "image")
 BOX_COLUMNS = ("participant_id", "subtype", "x_mm", "y_mm", "z_mm")
 BOX_SIZE_MM = 32.0
 
-_SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "participants.schema.yaml"
 _DELIMITERS = {".tsv": "\t", ".csv": ","}
 # No nan, inf or hexadecimal, all of which float() would take.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -83,7 +83,7 @@ def read_participant_rows(path: str | Path) -> list[dict[str, str]]:
         Naming every fault of the header, of the lines' lengths, and of the columns participant_id and image.
     """
     table = _read_table(Path(path))
-    _raise_faults(path, table.faults)
+    raise_faults(str(path), table.faults)
     return [cells for _, cells in table.rows]
 
 
@@ -108,10 +108,10 @@ def validate_participants(path: str | Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    schema = yaml.safe_load(_SCHEMA.read_text(encoding="utf-8"))
+    schema = read_schema("participants")
     table = _read_table(Path(path))
     rows = [(line, _typed(cells, schema["properties"])) for line, cells in table.rows]
-    _raise_faults(path, [*table.faults, *_schema_faults(rows, schema)])
+    raise_faults(str(path), [*table.faults, *_schema_faults(rows, schema)])
 
     extra = [column for column in table.columns if column not in schema["properties"]]
     if extra:
@@ -232,8 +232,3 @@ def _explain(error: ValidationError, properties: Mapping[str, Any]) -> str:
         return f": {error.message}; fill both cells or neither"
     column = str(error.path[0])
     return f", {column}: {error.message} ({properties[column]['description']} Empty if missing.)"
-
-
-def _raise_faults(path: str | Path, faults: list[str]) -> None:
-    if faults:
-        raise InputError("\n  ".join([f"{path} has faults:", *faults]))
