@@ -14,7 +14,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from drasclr_core import scan_checks
-from drasclr_core.errors import InputError
+from drasclr_core.errors import InputError, is_machine_fault
 from drasclr_core.scan_files import quiet_reader
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,8 @@ def read_series(folder: Path) -> sitk.Image:
         try:
             return reader.Execute()
         except RuntimeError as error:
+            if is_machine_fault(error):
+                raise
             raise InputError(f"{folder}: the voxels of a slice cannot be read: copy the series again.") from error
 
 

@@ -10,3 +10,11 @@ class InputError(Exception):
 
 class QualityError(Exception):
     """One subject's data is readable but not good enough; the message gives the measurement and its limit."""
+
+
+_MACHINE_WORDS = ("allocat", "out of memory", "no space left", "input/output error", "too many open files")
+
+
+def is_machine_fault(error: Exception) -> bool:
+    """Return whether a library's error tells of memory or disk: such a job fails, and its subject is not excluded."""
+    return any(word in str(error).lower() for word in _MACHINE_WORDS)

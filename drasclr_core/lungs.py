@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from drasclr_core import masks
 from drasclr_core.airways import find_airways
-from drasclr_core.errors import InputError, QualityError
+from drasclr_core.errors import InputError, QualityError, is_machine_fault
 from drasclr_core.images import coarse_copy
 from drasclr_core.lung_weights import R231_SHA256, check_weights, import_lungmask
 from drasclr_core.masks import BoolArray
@@ -90,8 +90,8 @@ def segment_lungmask(ct: sitk.Image, weights: str | Path, sha256: str | None = R
     try:
         inferer = network.LMInferer(modelpath=str(path), batch_size=_NETWORK_SLICES, tqdm_disable=True)
     except RuntimeError as error:
-        if "state_dict" not in str(error):
-            raise  # a GPU without memory, say: no fault of the weights
+        if is_machine_fault(error):
+            raise
         raise InputError(f"{path}: the weights do not fit lungmask's network: fetch R231 again.") from error
     lungs = sitk.GetImageFromArray(inferer.apply(ct))
     lungs.CopyInformation(ct)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from drasclr_core.errors import InputError, QualityError
+from drasclr_core.errors import InputError, QualityError, is_machine_fault
 from drasclr_core.io import atomic_path
 from drasclr_core.lung_images import CoarseLungs, coarse_lungs
 
@@ -191,6 +191,8 @@ def _run_ants(
                     **ANTS_OPTIONS,
                 )
             except RuntimeError as error:
+                if is_machine_fault(error):
+                    raise
                 logger.info("ANTs gave up: %s", error)
                 return None
             return read_transform(result["fwdtransforms"][0])

@@ -12,7 +12,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from drasclr_core import scan_checks
-from drasclr_core.errors import InputError
+from drasclr_core.errors import InputError, is_machine_fault
 
 _NIFTI_STARTS = (b"\x5c\x01\0\0", b"\0\0\x01\x5c")  # the header's length, 348, little or big endian
 _META_STARTS = (b"ObjectType", b"NDims", b"Comment")
@@ -59,6 +59,8 @@ def read_file(path: Path) -> sitk.Image:
             _check_header(path, reader)
             return reader.Execute()
         except RuntimeError as error:
+            if is_machine_fault(error):
+                raise
             raise InputError(f"{path}: the file is damaged or incomplete: copy or convert the scan again.") from error
 
 
