@@ -16,7 +16,7 @@ from drasclr_core.settings import PretrainSettings
 logger = logging.getLogger(__name__)
 
 BATCH_STREAM = 4
-"""Random stream of the batches; `training` draws its views from streams 0 to 3 of each step."""
+"""Random stream of the batches; `views` draws its own from streams 0 to 3 of each step."""
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Contrast:
             dim=settings.feature_dim,
             generator=torch.Generator().manual_seed(settings.seed),
             device=device,
-            dtype=self.dtype,
+            dtype=torch.float16 if settings.queue_precision == "float16" else self.dtype,
         )
         self.optimiser = torch.optim.SGD(
             self.encoder.parameters(),
@@ -154,7 +154,7 @@ class Contrast:
         mine = slice(group * share, (group + 1) * share)
         queue = self._queue(views.landmark)
         # The queue is overwritten after the step, before nothing that still needs it.
-        negatives, tau = self.queues.keys[queue], self.settings.temperature
+        negatives, tau = self.queues.keys[queue].to(self.dtype), self.settings.temperature
         masked = self.queues.same_subject(queue, views.subjects[mine]) if self.settings.mask_same_subject else None
         query = self._project(self.encoder, views.queries[place], self.codes[views.landmark])
         local = contrastive_logits(query, keys[mine], negatives, tau, masked)
@@ -184,6 +184,8 @@ class Contrast:
         return torch.stack([loss_local, loss_around, top1]).detach() / self.settings.groups
 
     def _project(self, encoder: Encoder, x: Tensor, codes: Tensor) -> Tensor:
+        if self.settings.channels_last:
+            x = x.to(memory_format=torch.channels_last_3d)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             return encoder.project(x, codes).to(self.dtype)
 

@@ -73,7 +73,7 @@ class Encoder(nn.Module):
         if x.shape[1:] != (1, PATCH_SIZE, PATCH_SIZE, PATCH_SIZE):
             raise ValueError(f"patches have shape {tuple(x.shape)}, but the encoder takes (B, 1, 32, 32, 32)")
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = F.elu(norm(conv(x, location)))
+            x = F.elu(norm(conv(x, location)), inplace=True)
         return x.flatten(1)
 
     def project(self, x: Tensor, location: Tensor) -> Tensor:

@@ -34,16 +34,32 @@ class PretrainSettings:
         As of `encoder.Encoder`.
     precision : "float32", "bfloat16" or "float64"
         bfloat16 means autocast.
+    channels_last : bool
+        Keep activations with the channels innermost; changes results in the last bits only.
+    queue_precision : "float32" or "float16"
+        How the queues' keys are kept; with `precision` float64 float32 means float64.
     cpu_threads : int
         Threads per process; results on a CPU depend on it in the last bits.
     device : "auto", "cpu" or "cuda"
         "auto" takes a GPU where there is one.
     checkpoint_minutes : float
         Time between checkpoints.
+    checkpoints_kept : int
+        Newest checkpoints that stay.
+    time_limit_minutes : float or None
+        How long the process may run; None for ever.
+    margin_minutes : float
+        How long before its time limit a training stops, with a checkpoint.
     log_steps : int
         Steps per row of the metrics.
     row_memory_gb : float
-        Memory for bank rows held ahead.
+        Memory for bank rows, those held ahead included, in 10^9 bytes.
+    probe_steps : int
+        Steps between online linear probes; 0 for none.
+    probe_task : str
+        What the probe predicts, one of `tasks.TASKS`.
+    probe_landmarks : int
+        Landmarks whose mean feature the probe reads, evenly spaced in the grid's order.
     """
 
     seed: int = 0
@@ -64,13 +80,34 @@ class PretrainSettings:
     num_experts: int = 8
     conditioning: Literal["location", "none"] = "location"
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    channels_last: bool = True
+    queue_precision: Literal["float32", "float16"] = "float32"
     cpu_threads: int = 2
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_minutes: float = 10.0
+    checkpoints_kept: int = 2
+    time_limit_minutes: float | None = None
+    margin_minutes: float = 5.0
     log_steps: int = 10
     row_memory_gb: float = 4.0
+    probe_steps: int = 0
+    probe_task: str = "log_fev1pp"
+    probe_landmarks: int = 8
 
     def decisive(self) -> dict[str, Any]:
         """Return the settings that change the trained weights."""
-        harmless = {"checkpoint_minutes", "log_steps", "row_memory_gb"}
-        return {name: value for name, value in asdict(self).items() if name not in harmless}
+        return {name: value for name, value in asdict(self).items() if name not in UPKEEP}
+
+
+UPKEEP = (
+    "checkpoint_minutes",
+    "checkpoints_kept",
+    "time_limit_minutes",
+    "margin_minutes",
+    "log_steps",
+    "row_memory_gb",
+    "probe_steps",
+    "probe_task",
+    "probe_landmarks",
+)
+"""Settings that change no weight."""

@@ -13,25 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from drasclr_core.augment import apply_views, draw_views
 from drasclr_core.bank import Bank
 from drasclr_core.batches import Patches, batches_per_landmark, epoch_batches, read_batches
-from drasclr_core.contrast import Contrast, Views
+from drasclr_core.contrast import Contrast
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_path
 from drasclr_core.parallel import Processes, joined_processes
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.telemetry import Telemetry
+from drasclr_core.views import make_views
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS_KEPT = 2
-
-_QUERY, _KEY, _NEIGHBOUR, _ORDER = range(4)  # random streams of a step
 
 
 def pretrain(bank: Bank, settings: PretrainSettings, work: Path) -> tuple[Encoder, bool] | None:
@@ -80,41 +77,6 @@ def initial_encoder(settings: PretrainSettings) -> Encoder:
 def cosine_rate(base: float, step: int, steps: int) -> float:
     """Return the learning rate of a step: half a cosine from `base` towards 0 over all steps (paper section 3)."""
     return base * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-def make_views(
-    patches: Patches, settings: PretrainSettings, processes: Processes, step: int, device: torch.device
-) -> Views:
-    """Draw and apply the views of one batch; every query, key and neighbour patch draws its own."""
-
-    def views(hu: np.ndarray, kind: int) -> Tensor:
-        own = [_augmented(hu[i], settings, (step, group, kind), device) for i, group in enumerate(processes.own_groups)]
-        return torch.stack(own)
-
-    order = np.random.default_rng([settings.seed, step, 0, _ORDER]).permutation(settings.batch_size)
-    around = patches.neighbours
-    flat = around.reshape(len(around), -1, *around.shape[3:])
-    neighbours = views(flat, _NEIGHBOUR).unflatten(1, around.shape[1:3]) if settings.neighbours else torch.empty(0)
-    return Views(
-        landmark=patches.batch.landmark,
-        subjects=torch.from_numpy(patches.batch.subjects.ravel()).to(device),
-        queries=views(patches.centre, _QUERY),
-        keys=views(patches.centre, _KEY),
-        neighbours=neighbours,
-        key_order=torch.from_numpy(order).to(device),
-    )
-
-
-def _augmented(
-    hu: np.ndarray, settings: PretrainSettings, stream: tuple[int, int, int], device: torch.device
-) -> Tensor:
-    rng = np.random.default_rng([settings.seed, *stream])
-    parameters = draw_views(len(hu), rng)
-    generator = torch.Generator(device).manual_seed(int(rng.integers(2**63)))
-    shape = (np.count_nonzero(parameters.noise_hu), *hu.shape[1:])
-    dtype = torch.float64 if settings.precision == "float64" else torch.float32
-    noise = torch.randn(shape, generator=generator, device=device, dtype=dtype)
-    return apply_views(torch.from_numpy(hu).to(device), parameters, noise)
 
 
 @dataclass

@@ -5,6 +5,7 @@ import shlex
 import sys
 
 from drasclr_core.config import digest, is_pretrained, pretrain_settings, same_run
+from drasclr_core.settings import UPKEEP
 
 PRETRAINED_RUNS = [run for run in config["runs"] if is_pretrained(config, run)]
 
@@ -44,17 +45,15 @@ def decisive_settings(run):
     if not is_pretrained(config, run):
         return config["runs"][run].get("params", {})
     settings = pretrain_settings(config, run)
-    return {key: value for key, value in settings.items() if key not in UPKEEP}
-
-
-UPKEEP = ("processes", "checkpoint_minutes", "log_steps", "row_memory_gb")
+    harmless = {"processes", *UPKEEP}
+    return {key: value for key, value in settings.items() if key not in harmless}
 
 
 def upkeep(wildcards):
     """Return the settings that change no result. As a resource: a parameter that changes would train again."""
     settings = pretrain_settings(config, wildcards.run)
     return json.dumps(
-        {"resources": {key: settings[key] for key in UPKEEP if key != "processes"}}
+        {"resources": {key: settings[key] for key in UPKEEP}}
     )
 
 

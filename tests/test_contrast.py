@@ -33,6 +33,7 @@ def released():
         learning_rate=recorded["lr"],
         temperature=recorded["temperature"],
         key_momentum=recorded["moco_momentum"],
+        channels_last=False,  # the order of the sums as in the released code
     )
     encoder = Encoder(num_experts=recorded["experts"])
     encoder.load_state_dict(
@@ -109,7 +110,7 @@ def toy_views(contrast, landmark=0, seed=0):
     share = s.batch_size // s.groups
 
     def draw(*shape):
-        return torch.tensor(rng.uniform(-1, 1, (*shape, 1, 32, 32, 32)), dtype=torch.float32)
+        return torch.tensor(rng.uniform(-1, 1, (*shape, 1, 32, 32, 32)), dtype=contrast.dtype)
 
     return Views(
         landmark=landmark,
@@ -191,3 +192,24 @@ def test_the_saved_state_goes_on_as_if_nothing_happened():
         each.step(toy_views(contrast, seed=1), 0.01)
     for a, b in zip(contrast.encoder.parameters(), restored.encoder.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def after_three_steps(**changes):
+    contrast = toy(precision="float64", **changes)
+    for step in range(3):
+        measures, _ = contrast.step(toy_views(contrast, landmark=step, seed=step), learning_rate=0.05)
+    return contrast, measures
+
+
+def test_the_order_of_the_channels_changes_no_result():
+    (plain, measures), (other, others) = after_three_steps(channels_last=True), after_three_steps(channels_last=False)
+    torch.testing.assert_close(measures, others, rtol=1e-10, atol=0)
+    for ours, theirs in zip(plain.encoder.parameters(), other.encoder.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-10)
+
+
+def test_half_precision_queues_hold_the_keys_to_three_digits():
+    (full, measures), (half, others) = after_three_steps(), after_three_steps(queue_precision="float16")
+    assert half.queues.keys.dtype == torch.float16
+    torch.testing.assert_close(half.queues.keys.double(), full.queues.keys, rtol=0, atol=1e-3)
+    torch.testing.assert_close(measures, others, rtol=1e-2, atol=0)

@@ -90,6 +90,8 @@ EVERYTHING_RESAMPLED = (
         (
             {
                 "pretrain.checkpoint_minutes": 1,
+                "pretrain.time_limit_minutes": 60,
+                "pretrain.probe_steps": 5,
                 "pretrain.log_steps": 3,
                 "pretrain.row_memory_gb": 0.5,
                 "pretrain.processes": 2,
