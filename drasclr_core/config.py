@@ -144,5 +144,8 @@ def _pretrain_faults(settings: dict[str, Any], prefix: str, listed: int) -> Iter
         yield f"{prefix}: processes ({processes}) does not divide groups ({groups})"
     if batch > settings["queue_size"]:
         yield f"{prefix}: queue_size ({settings['queue_size']}) is less than one batch ({batch})"
+    limit, margin = settings["time_limit_minutes"], settings["margin_minutes"]
+    if limit is not None and margin >= limit:
+        yield f"{prefix}: margin_minutes ({margin}) leaves nothing of time_limit_minutes ({limit})"
     if settings["neighbours"] > listed:
         yield f"{prefix}: neighbours ({settings['neighbours']}) is more than landmarks.neighbours ({listed})"

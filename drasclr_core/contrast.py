@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from drasclr_core.encoder import Encoder
-from drasclr_core.losses import contrastive_logits, info_nce, neighbour_logits
+from drasclr_core.losses import alignment, contrastive_logits, info_nce, neighbour_logits, pair_potential
 from drasclr_core.moco import KeyQueues, update_key_encoder
 from drasclr_core.parallel import Processes
 from drasclr_core.settings import PretrainSettings
@@ -93,7 +93,7 @@ class Contrast:
             buffer for name, buffer in self.encoder.named_buffers() if name.endswith(("running_mean", "running_var"))
         ]
 
-    def step(self, views: Views, learning_rate: float, stop: bool = False) -> tuple[Tensor, bool]:
+    def step(self, views: Views, learning_rate: float, stop: bool = False) -> tuple[Tensor, Tensor]:
         """Learn from one batch.
 
         Parameters
@@ -106,19 +106,20 @@ class Contrast:
 
         Returns
         -------
-        (3,) tensor
-            Local loss, neighbouring loss, and how often the positive scored highest, over the whole batch.
-        bool
-            Whether any process wants to stop.
+        (5,) tensor
+            Local loss, neighbouring loss, how often the positive scored highest, alignment, and mean pair potential
+            of the queries of a group (see `losses`); means over the groups.
+        () tensor
+            How many processes want to stop; like the measures it is on the device, and to read it is to wait for it.
         """
         keys = self.encode_keys(views)
         start = [buffer.clone() for buffer in self._statistics]
         totals = [torch.zeros_like(buffer) for buffer in self._statistics]
-        measured = torch.zeros(4, dtype=self.dtype, device=self.device)
-        measured[3] = float(stop)
+        measured = torch.zeros(6, dtype=self.dtype, device=self.device)
+        measured[5] = float(stop)
         self.optimiser.zero_grad()
         for place, group in enumerate(self.processes.own_groups):
-            measured[:3] += self._learn_from_group(views, place, group, keys)
+            measured[:5] += self._learn_from_group(views, place, group, keys)
             # Every group starts from the same running statistics; their mean is kept.
             torch._foreach_add_(totals, self._statistics)
             torch._foreach_copy_(self._statistics, start)
@@ -129,7 +130,7 @@ class Contrast:
             parameters["lr"] = learning_rate
         self.optimiser.step()
         self.queues.enqueue(self._queue(views.landmark), keys, views.subjects)
-        return measured[:3], bool(measured[3]) if self.processes.count > 1 else stop
+        return measured[:5], measured[5]
 
     @torch.no_grad()
     def encode_keys(self, views: Views) -> Tensor:
@@ -145,8 +146,8 @@ class Contrast:
         keys = self.processes.gather(torch.cat(own))
         return keys[views.key_order.argsort()]
 
-    def logits(self, views: Views, place: int, group: int, keys: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the local and the neighbouring logits, (b, 1 + K) each, of one own group.
+    def logits(self, views: Views, place: int, group: int, keys: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return the local and the neighbouring logits, (b, 1 + K) each, and the queries, (b, C), of one own group.
 
         `place` is the group's row in the views, `group` its number; the second is None without neighbours.
         """
@@ -159,11 +160,11 @@ class Contrast:
         query = self._project(self.encoder, views.queries[place], self.codes[views.landmark])
         local = contrastive_logits(query, keys[mine], negatives, tau, masked)
         if not self.settings.neighbours:
-            return local, None
+            return local, None, query
         around = views.neighbours[place]
         codes = self.codes[self.neighbours[views.landmark]]
         projected = self._project(self.encoder, around.flatten(0, 1), codes).unflatten(0, around.shape[:2])
-        return local, neighbour_logits(projected, keys[mine], negatives, tau, masked)
+        return local, neighbour_logits(projected, keys[mine], negatives, tau, masked), query
 
     def state_dict(self) -> dict[str, dict]:
         """Return everything that a checkpoint must hold."""
@@ -175,13 +176,17 @@ class Contrast:
             getattr(self, name).load_state_dict(state[name])
 
     def _learn_from_group(self, views: Views, place: int, group: int, keys: Tensor) -> Tensor:
-        """Add the group's share of the gradients; return its share of the three measures."""
-        local, around = self.logits(views, place, group, keys)
+        """Add the group's share of the gradients; return its share of the measures."""
+        local, around, query = self.logits(views, place, group, keys)
         loss_local = info_nce(local)
         loss_around = torch.zeros_like(loss_local) if around is None else info_nce(around)
         ((loss_local + self.settings.beta * loss_around) / self.settings.groups).backward()
-        top1 = (local.argmax(1) == 0).to(local.dtype).mean()
-        return torch.stack([loss_local, loss_around, top1]).detach() / self.settings.groups
+        with torch.no_grad():
+            top1 = (local.argmax(1) == 0).to(local.dtype).mean()
+            share = len(query)
+            near = alignment(query, keys[group * share : (group + 1) * share])
+            measures = torch.stack([loss_local, loss_around, top1, near, pair_potential(query)])
+        return measures / self.settings.groups
 
     def _project(self, encoder: Encoder, x: Tensor, codes: Tensor) -> Tensor:
         if self.settings.channels_last:

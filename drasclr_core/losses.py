@@ -1,4 +1,4 @@
-"""The contrastive losses."""
+"""The contrastive losses, and two measures of what they achieve."""
 
 import torch
 from torch import Tensor
@@ -50,3 +50,23 @@ def neighbour_logits(
 def info_nce(logits: Tensor) -> Tensor:
     """Return the mean over rows of minus the log-probability of column 0, a scalar."""
     return (logits.logsumexp(1) - logits[:, 0]).mean()
+
+
+def alignment(queries: Tensor, keys: Tensor) -> Tensor:
+    """Return the mean squared distance between queries and their keys, (B, C) each of unit length, a scalar.
+
+    References
+    ----------
+    Wang and Isola, "Understanding Contrastive Representation Learning through Alignment and Uniformity on the
+    Hypersphere", ICML 2020, section 4.1.1.
+    """
+    return (queries - keys).square().sum(1).mean()
+
+
+def pair_potential(points: Tensor) -> Tensor:
+    """Return the mean of exp(-2 |x - y|^2) over all pairs of points (B, C) of unit length, a scalar.
+
+    Its logarithm is the uniformity (Wang and Isola 2020, section 4.1.2): 0 where all points are one, close to -4 where
+    they are spread evenly over a sphere of many dimensions.
+    """
+    return torch.pdist(points).square().mul(-2).exp().mean()

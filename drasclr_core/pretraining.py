@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from drasclr_core.bank import open_bank
+from drasclr_core.checkpoint import drop_checkpoints
 from drasclr_core.config import digest
 from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_directory
@@ -31,6 +32,8 @@ def pretrain_to_folder(
     folder: Path,
     settings: PretrainSettings,
     provenance: dict[str, Any],
+    *,
+    started: float | None = None,
 ) -> bool:
     """Train on a bank and publish the model folder; go on with an interrupted training of the same job.
 
@@ -46,6 +49,8 @@ def pretrain_to_folder(
     settings : PretrainSettings
     provenance : dict
         Preprocessing and versions; written into ``model.json``.
+    started : float, optional
+        When the process started, on the clock of `time.monotonic`; for its time limit.
 
     Returns
     -------
@@ -62,7 +67,7 @@ def pretrain_to_folder(
     work.mkdir(parents=True, exist_ok=True)
     logger.info("unfinished state lies in %s", work)
     with _alone_in(work):
-        result = pretrain(bank, settings, work)
+        result = pretrain(bank, settings, work, started=started)
     if result is None:
         return False
     encoder, leads = result
@@ -73,6 +78,7 @@ def pretrain_to_folder(
             shutil.copyfile(atlas_mask, partial / "lung_mask.nii.gz")
             shutil.copyfile(work / "metrics.csv", partial / "metrics.csv")
             shutil.copytree(work / "tensorboard", partial / "tensorboard")
+        drop_checkpoints(work)  # first: without its metrics a checkpoint must not be gone on with
         shutil.rmtree(work)
     return True
 

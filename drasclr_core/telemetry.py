@@ -4,6 +4,9 @@ import csv
 import logging
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,11 +24,40 @@ COLUMNS = [
     "loss_local",
     "loss_neighbour",
     "loss_local_relative",
+    "loss_neighbour_relative",
     "top1_accuracy",
+    "alignment",
+    "uniformity",
     "learning_rate",
     "patches_per_second",
+    "waiting_share",
+    "probe_score",
 ]
-"""`loss_local_relative` is the local loss over log(K + 1), its value for features that tell nothing."""
+"""Averages over the steps since the last row, but for the step, its learning rate and the probe.
+
+``loss_*_relative`` are the losses over log(K + 1), K negatives and the positive: 1 for features that are all alike (a
+little less where own subjects are masked). Independent random ones of C dimensions cost more by s^2 / 2 / log(K + 1),
+where s^2 = 1 / (C tau^2) is the variance of a logit; a sum of k neighbours has k times that variance: with the paper's
+settings 1.01 and 1.02.
+``top1_accuracy`` is how often the positive scored highest.
+``alignment`` is the mean squared distance of a query to its key; ``uniformity`` the logarithm of the mean of
+exp(-2 |x - y|^2) over all pairs of queries of one batch and group (Wang and Isola 2020). Such a pair is of two subjects
+at one landmark: what differs between landmarks alone does not count as spread.
+``waiting_share`` is the share of the time that the loop waited for patches. A GPU works on meanwhile: it was idle for
+at most that share.
+``probe_score`` is of the last probe since the row before; empty without one. Its time is not counted.
+"""
+
+
+@dataclass
+class _Row:
+    """A row begun: sums over its steps, and its seconds before the training was interrupted."""
+
+    sums: Tensor = field(default_factory=lambda: torch.zeros(5))
+    count: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    probe: float | None = None
 
 
 class Telemetry:
@@ -36,19 +68,20 @@ class Telemetry:
     work : path
         Folder for ``metrics.csv`` and ``tensorboard/``.
     settings : PretrainSettings
+    steps : int
+        Steps of the whole training; the last one ends a row.
     active : bool
         Whether this process writes; exactly one does.
     """
 
-    def __init__(self, work: Path, settings: PretrainSettings, active: bool) -> None:
+    def __init__(self, work: Path, settings: PretrainSettings, steps: int, active: bool) -> None:
         self.path, self.board_path = work / "metrics.csv", work / "tensorboard"
-        self.settings, self.active = settings, active
-        self._sums = torch.zeros(3)
-        self._count = 0
+        self.settings, self.steps, self.active = settings, steps, active
+        self._row = _Row()
 
     def start(self, step: int) -> None:
         """Open the files; what they hold of steps after `step` is cut away."""
-        self._since = time.monotonic()
+        self._since = time.monotonic() - self._row.seconds
         if not self.active:
             return
         from torch.utils.tensorboard import SummaryWriter  # half a second that no other stage needs
@@ -60,28 +93,58 @@ class Telemetry:
             writer.writerows(rows)
         self._board = SummaryWriter(str(self.board_path), purge_step=step + 1)
 
-    def add(self, step: int, measures: Tensor, learning_rate: float, steps: int) -> None:
-        """Count the measures of a step (local loss, neighbouring loss, top-1); write a row when one is due."""
-        self._sums = self._sums.to(measures) + measures
-        self._count += 1
-        if step % self.settings.log_steps and step != steps:
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time of the block as spent waiting for patches."""
+        begin = time.monotonic()
+        yield
+        self._row.waited += time.monotonic() - begin
+
+    def probed(self, step: int, score: float | None, seconds: float) -> None:
+        """Note the score of a probe, None where it could not be evaluated, and how long it took."""
+        self._row.probe = score
+        self._since += seconds
+        logger.info("step %d: probe of %s in %.1f s: %s", step, self.settings.probe_task, seconds, score)
+
+    def add(self, step: int, measures: Tensor) -> None:
+        """Count the measures of a step, (5,) as of `contrast.Contrast.step`; they stay on their device."""
+        self._row.sums = self._row.sums.to(measures) + measures
+        self._row.count += 1
+
+    def write_due(self, step: int, learning_rate: float) -> None:
+        """Write a row if one is due after `step`."""
+        if step % self.settings.log_steps and step != self.steps:
             return
-        local, neighbour, top1 = (self._sums / self._count).tolist()
-        now = time.monotonic()
-        patches = self._count * self.settings.batch_size * (2 + self.settings.neighbours)
-        values = [step, local, neighbour, local / math.log(self.settings.queue_size + 1), top1, learning_rate]
-        row = dict(zip(COLUMNS, [*values, patches / (now - self._since)], strict=True))
-        self._sums, self._count, self._since = torch.zeros_like(self._sums), 0, now
+        begun, now = self._row, time.monotonic()
+        local, neighbour, top1, alignment, potential = (begun.sums / begun.count).tolist()
+        seconds = now - self._since
+        patches = begun.count * self.settings.batch_size * (2 + self.settings.neighbours)
+        alike = math.log(self.settings.queue_size + 1)
+        row = {
+            "step": step,
+            "loss_local": local,
+            "loss_neighbour": neighbour,
+            "loss_local_relative": local / alike,
+            "loss_neighbour_relative": neighbour / alike,
+            "top1_accuracy": top1,
+            "alignment": alignment,
+            "uniformity": math.log(potential),
+            "learning_rate": learning_rate,
+            "patches_per_second": patches / seconds,
+            "waiting_share": begun.waited / seconds,
+            "probe_score": begun.probe,
+        }
+        self._row, self._since = _Row(), now
         if self.active:
-            self._write(row, steps)
+            self._write(row)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the averages begun."""
-        return {"sums": self._sums, "count": self._count}
+        """Return the row begun."""
+        return {**vars(self._row), "seconds": time.monotonic() - self._since}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self._sums, self._count = state["sums"], state["count"]
+        """Restore what `state_dict` returned; to be called before `start`."""
+        self._row = _Row(**state)
 
     def __enter__(self) -> Self:
         return self
@@ -92,15 +155,16 @@ class Telemetry:
         if self.active:
             self._board.close()
 
-    def _write(self, row: dict[str, Any], steps: int) -> None:
+    def _write(self, row: dict[str, Any]) -> None:
         with self.path.open("a", newline="") as file:
             csv.DictWriter(file, COLUMNS).writerow(row)
         for name in COLUMNS[1:]:
-            self._board.add_scalar(name, row[name], row["step"])
+            if row[name] is not None:
+                self._board.add_scalar(name, row[name], row["step"])
         logger.info(
-            "step %d of %d: local loss %.3f, neighbouring loss %.3f, top-1 %.2f, %.0f patches/s",
-            *(row["step"], steps, row["loss_local"], row["loss_neighbour"]),
-            *(row["top1_accuracy"], row["patches_per_second"]),
+            "step %d of %d: local loss %.3f, neighbouring loss %.3f, top-1 %.2f, %.0f patches/s, waiting %.0f %%",
+            *(row["step"], self.steps, row["loss_local"], row["loss_neighbour"]),
+            *(row["top1_accuracy"], row["patches_per_second"], 100 * row["waiting_share"]),
         )
 
     def _rows_until(self, step: int) -> list[dict[str, str]]:

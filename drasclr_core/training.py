@@ -1,26 +1,26 @@
-"""The pretraining loop: checkpoint, resume, stop on request, and the finished model folder."""
+"""The pretraining loop: steps, probes, checkpoints, resumption, and the reasons to stop before the end."""
 
 import logging
 import math
 import os
-import pickle
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from drasclr_core.bank import Bank
 from drasclr_core.batches import Patches, batches_per_landmark, epoch_batches, read_batches
+from drasclr_core.checkpoint import State, newest_checkpoint, save_checkpoint
 from drasclr_core.contrast import Contrast
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
-from drasclr_core.io import atomic_path
 from drasclr_core.parallel import Processes, joined_processes
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.telemetry import Telemetry
@@ -28,10 +28,18 @@ from drasclr_core.views import make_views
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINTS_KEPT = 2
+Probe = Callable[[Encoder], float | None]
+"""Judges the encoder in training, which it leaves as it is; None where it cannot."""
 
 
-def pretrain(bank: Bank, settings: PretrainSettings, work: Path) -> tuple[Encoder, bool] | None:
+def pretrain(
+    bank: Bank,
+    settings: PretrainSettings,
+    work: Path,
+    *,
+    started: float | None = None,
+    probe: Probe | None = None,
+) -> tuple[Encoder, bool] | None:
     """Train an encoder on a bank; go on where an interrupted training in `work` left off.
 
     Every random draw is a function of the seed, the step and the group, so the result depends neither on
@@ -43,13 +51,20 @@ def pretrain(bank: Bank, settings: PretrainSettings, work: Path) -> tuple[Encode
         Patches of all subjects at all landmarks.
     settings : PretrainSettings
     work : path
-        Folder of this training alone: checkpoints, ``metrics.csv``, ``tensorboard/``.
+        Folder of this training alone: checkpoints, ``metrics.csv``, ``tensorboard/``. Processes on several machines
+        must share it.
+    started : float, optional
+        When the process started, on the clock of `time.monotonic`: its time limit counts from there; by default from
+        now.
+    probe : callable, optional
+        Called by the leading process every `settings.probe_steps` steps, while the others wait.
 
     Returns
     -------
     (Encoder, bool) or None
         The trained encoder in evaluation mode on the CPU, and whether this process is the one to save it. None
-        where the training was asked to stop (SIGTERM), with a checkpoint written.
+        where the training stopped before its end, with a checkpoint written: on SIGTERM, or `margin_minutes` before
+        its time limit.
 
     Raises
     ------
@@ -59,8 +74,10 @@ def pretrain(bank: Bank, settings: PretrainSettings, work: Path) -> tuple[Encode
     device = _device(settings)
     _check(bank, settings)
     torch.set_num_threads(settings.cpu_threads)
-    with joined_processes(settings.groups, device) as processes, _stop_requests() as stop:
-        loop = _Loop(bank, settings, processes, device, work)
+    limit, begin = settings.time_limit_minutes, time.monotonic() if started is None else started
+    deadline = math.inf if limit is None else begin + 60 * (limit - settings.margin_minutes)
+    with joined_processes(settings.groups, device) as processes, _stop_requests(deadline) as stop:
+        loop = _Loop(bank, settings, processes, device, work, probe)
         loop.resume()
         if not loop.run(stop):
             return None
@@ -88,6 +105,7 @@ class _Loop:
     processes: Processes
     device: torch.device
     work: Path
+    probe: Probe | None = None
     step: int = 0
     contrast: Contrast = field(init=False)
     telemetry: Telemetry = field(init=False)
@@ -96,27 +114,24 @@ class _Loop:
         grid = self.bank.grid
         encoder = initial_encoder(self.settings)
         self.contrast = Contrast(encoder, grid.codes, grid.neighbours, self.settings, self.processes, self.device)
-        self.telemetry = Telemetry(self.work, self.settings, active=self.processes.rank == 0)
         self.epoch_steps = int(batches_per_landmark(self.bank.valid, self.settings).sum())
         self.steps = self.settings.epochs * self.epoch_steps
+        self.telemetry = Telemetry(self.work, self.settings, self.steps, active=self._leads)
+        self._wishes = torch.zeros(())
 
     def run(self, stop: "_Stop") -> bool:
-        """Train to the end; return False if asked to stop before."""
+        """Train to the end; return False if stopped before."""
         saved = time.monotonic()
         progress = tqdm(total=self.steps, initial=self.step, unit="step", disable=None if self._leads else True)
         with progress, self.telemetry:
             for patches in self._remaining():
-                views = make_views(patches, self.settings, self.processes, self.step, self.device)
-                rate = cosine_rate(self.settings.learning_rate, self.step, self.steps)
-                measures, stopping = self.contrast.step(views, rate, stop.requested)
-                self.step += 1
-                self.telemetry.add(self.step, measures, rate, self.steps)
+                stopping = self._learn(patches, stop.wanted)
                 progress.update()
-                if stopping:
+                if stopping and self.step < self.steps:
                     self.save()
                     self.processes.wait()  # torchrun ends the leader soon after another process has ended
-                    logger.warning("asked to stop: checkpoint at step %d of %d", self.step, self.steps)
-                    return self.step == self.steps
+                    logger.warning("stopped with a checkpoint at step %d of %d", self.step, self.steps)
+                    return False
                 # No process waits here: each has its own clock, and not all would come at the same step.
                 if time.monotonic() - saved > 60 * self.settings.checkpoint_minutes:
                     self.save()
@@ -124,32 +139,28 @@ class _Loop:
         return True
 
     def save(self) -> None:
-        """Write a checkpoint, whole or not at all, and drop the oldest."""
+        """Write a checkpoint."""
         if self._leads:
-            state = {
-                "step": self.step,
-                "contrast": self.contrast.state_dict(),
-                "telemetry": self.telemetry.state_dict(),
-            }
-            with atomic_path(self.work / f"checkpoint-{self.step:09d}.pt") as path:
-                torch.save(state, path)
-            for old in _checkpoints(self.work)[:-CHECKPOINTS_KEPT]:
-                old.unlink()
+            state = State(step=self.step, contrast=self.contrast.state_dict(), telemetry=self.telemetry.state_dict())
+            save_checkpoint(self.work, state, self.settings.checkpoints_kept)
 
     def resume(self) -> None:
-        """Go back to the newest checkpoint that can be read, if there is one."""
-        for path in reversed(_checkpoints(self.work)):
-            try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-            except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-                logger.warning("%s is damaged (%s): the one before it is tried", path, error)
-                continue
+        """Go back to the newest checkpoint that can be read, if there is one.
+
+        Raises
+        ------
+        InputError
+            If the processes do not find the same one.
+        """
+        state = newest_checkpoint(self.work)
+        if state is not None:
             self.step = state["step"]
             self.contrast.load_state_dict(state["contrast"])
             self.telemetry.load_state_dict(state["telemetry"])
-            logger.info("resumed at step %d of %d from %s", self.step, self.steps, path)
-            break
-        self.processes.wait()
+            logger.info("resumed at step %d of %d", self.step, self.steps)
+        found = self.processes.gather(torch.tensor([self.step], device=self.device)).tolist()
+        if len(set(found)) > 1:
+            raise InputError(f"The processes find checkpoints of steps {found} in {self.work}: is it a shared folder?")
         self.telemetry.start(self.step)
 
     def finished_encoder(self) -> Encoder:
@@ -160,28 +171,68 @@ class _Loop:
                 buffer.fill_(self.steps)  # as counted, it would depend on the number of processes
         return encoder
 
+    def _learn(self, patches: Patches, stop: bool) -> bool:
+        """Take one step, and what is due after it; return whether to stop."""
+        views = make_views(patches, self.settings, self.processes, self.step, self.device)
+        rate = cosine_rate(self.settings.learning_rate, self.step, self.steps)
+        measures, wishes = self.contrast.step(views, rate, stop)
+        self.step += 1
+        self.telemetry.add(self.step, measures)
+        if self.settings.probe_steps and self.step % self.settings.probe_steps == 0:
+            self._judge()
+        self.telemetry.write_due(self.step, rate)
+        return self._agreed(stop, wishes)
+
+    def _judge(self) -> None:
+        if self.probe and self._leads:
+            begin = time.monotonic()
+            score = self.probe(self.contrast.encoder)
+            self.telemetry.probed(self.step, score, time.monotonic() - begin)
+
+    def _agreed(self, stop: bool, wishes: Tensor) -> bool:
+        """Whether to stop: with several processes where any wanted to one step ago, all at the same step.
+
+        That step's answer has long arrived: to read this step's would be to wait for the device.
+        """
+        if self.processes.count == 1:
+            return stop
+        before, self._wishes = self._wishes, wishes
+        return bool(before)
+
     def _remaining(self) -> Iterator[Patches]:
         for epoch in range(self.settings.epochs):
             done = self.step - epoch * self.epoch_steps
             if done < self.epoch_steps:
                 batches = epoch_batches(self.bank.valid, self.settings, epoch)[done:]
-                yield from read_batches(self.bank, batches, self.settings, self.processes)
+                patches = read_batches(self.bank, batches, self.settings, self.processes)
+                while True:
+                    with self.telemetry.waiting():
+                        following = next(patches, None)
+                    if following is None:
+                        break
+                    yield following
 
     @property
     def _leads(self) -> bool:
         return self.processes.rank == 0
 
 
+@dataclass
 class _Stop:
-    """Whether the process was asked to stop."""
+    """Whether the process wants to stop: it was asked to, or its time is up (`deadline`, of `time.monotonic`)."""
 
-    requested = False
+    deadline: float
+    requested: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        return self.requested or time.monotonic() > self.deadline
 
 
 @contextmanager
-def _stop_requests() -> Iterator[_Stop]:
+def _stop_requests(deadline: float) -> Iterator[_Stop]:
     """Note SIGTERM instead of dying of it, so that the step in hand ends and is saved."""
-    stop = _Stop()
+    stop = _Stop(deadline)
 
     def note(signum: int, frame: object) -> None:
         stop.requested = True
@@ -191,10 +242,6 @@ def _stop_requests() -> Iterator[_Stop]:
         yield stop
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _checkpoints(work: Path) -> list[Path]:
-    return sorted(work.glob("checkpoint-*.pt"))
 
 
 def _device(settings: PretrainSettings) -> torch.device:

@@ -63,7 +63,7 @@ def test_three_steps_are_the_released_ones(released):
     contrast, inputs, expected = copy.deepcopy(released[0]), *released[1:]
     views = views_at(0, inputs)
     probe = copy.deepcopy(contrast)
-    local, around = probe.logits(views, 0, 0, probe.encode_keys(views))
+    local, around, _ = probe.logits(views, 0, 0, probe.encode_keys(views))
     assert relative_error(local.detach(), expected["logits_local"]) < 1e-5
     assert relative_error(around.detach(), expected["logits_neighbour"]) < 1e-5
 
@@ -150,7 +150,7 @@ def test_own_keys_do_not_count_as_negatives():
     contrast = toy()
     views = toy_views(contrast)
     contrast.step(views, 0.0)
-    local, around = contrast.logits(views, 1, 1, contrast.encode_keys(views))
+    local, around, _ = contrast.logits(views, 1, 1, contrast.encode_keys(views))
     hidden = torch.isinf(local[:, 1:])
     assert torch.equal(hidden, contrast.queues.subjects[0] == views.subjects[2:, None])
     assert hidden.sum(1).tolist() == [1] * 2
@@ -162,6 +162,22 @@ def test_a_global_queue_serves_every_landmark():
     contrast.step(toy_views(contrast, landmark=2), 0.01)
     assert contrast.queues.keys.shape[0] == 1
     assert contrast.queues.pointers == [4]
+
+
+def test_the_measures_are_those_of_the_groups():
+    contrast, other = toy(), toy()
+    views = toy_views(contrast)
+    measures, wishes = contrast.step(views, 0.01, stop=True)
+    keys, expected = other.encode_keys(views), []
+    for group, mine in enumerate((slice(0, 2), slice(2, 4))):
+        local, around, query = (tensor.detach() for tensor in other.logits(views, group, group, keys))
+        losses = [-each.log_softmax(1)[:, 0].mean() for each in (local, around)]
+        top1 = (local[:, :1] >= local).all(1).float().mean()
+        near = (2 - 2 * (query * keys[mine]).sum(1)).mean()
+        apart = torch.exp(-2 * (2 - 2 * query[0] @ query[1]))
+        expected.append(torch.stack([*losses, top1, near, apart]))
+    torch.testing.assert_close(measures, torch.stack(expected).mean(0), rtol=1e-4, atol=1e-5)
+    assert wishes == 1
 
 
 def test_beta_weighs_the_neighbouring_loss():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from drasclr_core.losses import contrastive_logits, info_nce, neighbour_logits
+from drasclr_core.losses import alignment, contrastive_logits, info_nce, neighbour_logits, pair_potential
 
 RNG = np.random.default_rng(0)
 
@@ -52,3 +52,19 @@ def test_features_that_tell_nothing_cost_log_of_the_candidates():
 def test_loss_stays_finite_with_every_negative_masked():
     loss = info_nce(contrastive_logits(unit(2, 4), unit(2, 4), unit(3, 4), 0.2, torch.ones(2, 3, dtype=bool)))
     assert loss.item() == pytest.approx(0, abs=1e-12)
+
+
+def test_alignment_and_pair_potential_equal_their_definitions():
+    x, y = unit(5, 8), unit(5, 8)
+    distances = [
+        sum((a - b) ** 2 for a, b in zip(p.tolist(), q.tolist(), strict=True)) for p, q in zip(x, y, strict=True)
+    ]
+    assert alignment(x, y).item() == pytest.approx(sum(distances) / 5)
+    pairs = [math.exp(-2 * float(((x[i] - x[j]) ** 2).sum())) for i in range(5) for j in range(i)]
+    assert pair_potential(x).item() == pytest.approx(sum(pairs) / len(pairs))
+
+
+def test_points_that_are_one_have_potential_one_and_opposite_ones_almost_none():
+    one = torch.tensor([[1.0, 0.0]])
+    assert pair_potential(one.repeat(3, 1)).item() == 1
+    assert pair_potential(torch.cat([one, -one])).item() == pytest.approx(math.exp(-8))

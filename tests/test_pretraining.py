@@ -13,7 +13,7 @@ def test_only_a_training_of_the_same_folder_is_gone_on_with(tmp_path, monkeypatc
     (tmp_path / "bank.zarr" / "zarr.json").touch()
     works = []
     monkeypatch.setattr(pretraining, "open_bank", lambda path: toy_bank())
-    monkeypatch.setattr(pretraining, "pretrain", lambda bank, settings, work: works.append(work))  # None: stopped
+    monkeypatch.setattr(pretraining, "pretrain", lambda bank, settings, work, **_: works.append(work))  # None: stopped
     for model in ("runs/a/model", "runs/a/model", "runs/b/model"):
         assert not pretrain_to_folder("bank.zarr", "mask.nii.gz", Path(model), PretrainSettings(), {})
     assert works[0] == works[1]

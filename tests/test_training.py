@@ -2,6 +2,7 @@ import csv
 import math
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -40,7 +41,8 @@ def same(a, b):
 def metric_rows(work):
     with (work / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    return [{k: v for k, v in row.items() if k != "patches_per_second"} for row in rows]
+    clocked = {"patches_per_second", "waiting_share"}
+    return [{k: v for k, v in row.items() if k not in clocked} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +103,28 @@ def test_broken_off_it_goes_back_to_the_last_good_checkpoint(undisturbed, tmp_pa
     assert metric_rows(tmp_path) == undisturbed[1]
 
 
+def test_out_of_time_after_every_step_it_still_ends_the_same(undisturbed, tmp_path):
+    short = changed(time_limit_minutes=60, margin_minutes=10)
+    for step in range(1, STEPS):
+        assert pretrain(toy_bank(), short, tmp_path, started=time.monotonic() - 3001) is None
+        assert max(path.name for path in tmp_path.glob("*.pt")) == f"checkpoint-{step:09d}.pt"
+    assert same(pretrain(toy_bank(), short, tmp_path, started=time.monotonic() - 3001)[0], undisturbed[0])
+    assert metric_rows(tmp_path) == undisturbed[1]
+
+
+def test_within_its_time_it_trains_to_the_end(undisturbed, tmp_path):
+    limited = changed(time_limit_minutes=60, margin_minutes=10)
+    assert same(pretrain(toy_bank(), limited, tmp_path, started=time.monotonic() - 1800)[0], undisturbed[0])
+    assert list(tmp_path.glob("*.pt")) == []
+
+
 def test_no_process_waits_for_another_at_a_checkpoint(tmp_path, monkeypatch):
     # Their clocks differ: one that waits while another goes on to the next step would wait for ever.
     waits = []
-    monkeypatch.setattr(Processes, "wait", lambda self: waits.append(len(list(tmp_path.glob("*.pt")))))
+    monkeypatch.setattr(Processes, "wait", lambda self: waits.append(self))
     pretrain(toy_bank(), changed(checkpoint_minutes=0, epochs=1), tmp_path)
-    assert waits == [0]  # once, before the first step
+    assert list(tmp_path.glob("*.pt"))
+    assert waits == []
 
 
 def test_no_epochs_leave_the_encoder_as_initialised(tmp_path):

@@ -1,18 +1,23 @@
-"""Train an encoder on the bank; started by python, torchrun or srun."""
+"""Train an encoder on the bank; started by python, torchrun or srun.
+
+Exits with 75 where it stopped before its end, with a checkpoint, to be started again (torchrun turns that into 1).
+"""
 
 import sys
+import time
 from pathlib import Path
 
 from _job import run
 
-from drasclr_core.pretraining import STOPPED, pretrain_to_folder
-from drasclr_core.settings import PretrainSettings
-
 
 def main(job):
+    started = time.monotonic()  # before the imports: their seconds count towards the time limit
+    from drasclr_core.pretraining import STOPPED, pretrain_to_folder
+    from drasclr_core.settings import PretrainSettings
+
     settings = PretrainSettings(**job.params.settings, **vars(job.resources))
     finished = pretrain_to_folder(
-        job.input.bank, job.input.atlas, Path(job.output.model), settings, job.params.provenance
+        job.input.bank, job.input.atlas, Path(job.output.model), settings, job.params.provenance, started=started
     )
     if not finished:
         sys.exit(STOPPED)

@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from drasclr_core.checkpoint import drop_checkpoints, newest_checkpoint, save_checkpoint
+
+
+def state(step):
+    return {"step": step, "contrast": {"queues": {"keys": torch.full((4,), float(step))}}, "telemetry": {"probe": None}}
+
+
+def names(work):
+    return sorted(path.name for path in work.iterdir())
+
+
+def test_what_was_saved_last_comes_back(tmp_path):
+    assert newest_checkpoint(tmp_path) is None
+    for step in (9, 10, 100):  # in the order of numbers, not of words
+        save_checkpoint(tmp_path, state(step), kept=5)
+        found = newest_checkpoint(tmp_path)
+        assert found["step"] == step
+        assert torch.equal(found["contrast"]["queues"]["keys"], torch.full((4,), float(step)))
+        assert found["telemetry"] == {"probe": None}
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+def test_the_newest_stay(tmp_path, kept):
+    for step in range(1, 6):
+        save_checkpoint(tmp_path, state(step), kept)
+    assert names(tmp_path) == [f"checkpoint-{step:09d}.pt" for step in range(6 - kept, 6)]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"no zip at all"])
+def test_damaged_ones_are_passed_over(tmp_path, content):
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, state(step), kept=3)
+    for step in (2, 3):
+        (tmp_path / f"checkpoint-{step:09d}.pt").write_bytes(content)
+    assert newest_checkpoint(tmp_path)["step"] == 1
+
+
+def test_a_disk_that_is_full_costs_no_checkpoint(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, state(1), kept=1)
+
+    def fill_disk(content, path):
+        path.write_bytes(b"PK")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fill_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(tmp_path, state(2), kept=1)
+    assert names(tmp_path) == ["checkpoint-000000001.pt"]
+
+
+def test_what_a_killed_writer_left_is_swept_up(tmp_path):
+    (tmp_path / ".4711.checkpoint-000000002.pt").write_bytes(b"PK")
+    assert newest_checkpoint(tmp_path) is None
+    save_checkpoint(tmp_path, state(1), kept=1)
+    assert names(tmp_path) == ["checkpoint-000000001.pt"]
+
+
+def test_none_is_left_of_a_finished_training(tmp_path):
+    save_checkpoint(tmp_path, state(1), kept=2)
+    (tmp_path / "metrics.csv").touch()
+    drop_checkpoints(tmp_path)
+    assert names(tmp_path) == ["metrics.csv"]
