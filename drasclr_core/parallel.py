@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -72,7 +73,8 @@ def joined_processes(groups: int, device: torch.device) -> Iterator[Processes]:
     if count == 1:
         yield Processes(0, 1, groups)
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # The leading process probes and writes checkpoints while the others wait in their next exchange.
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=2))
     try:
         yield Processes(dist.get_rank(), count, groups)
     finally:

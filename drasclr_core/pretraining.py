@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from drasclr_core.bank import open_bank
+from drasclr_core.bank import Bank, open_bank
 from drasclr_core.checkpoint import drop_checkpoints
 from drasclr_core.config import digest
 from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_directory
 from drasclr_core.model_folder import save_model
 from drasclr_core.settings import PretrainSettings
-from drasclr_core.training import pretrain
+from drasclr_core.training import Probe, pretrain
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ def pretrain_to_folder(
     provenance: dict[str, Any],
     *,
     started: float | None = None,
+    probe: dict[str, Any] | None = None,
 ) -> bool:
     """Train on a bank and publish the model folder; go on with an interrupted training of the same job.
 
@@ -51,6 +52,9 @@ def pretrain_to_folder(
         Preprocessing and versions; written into ``model.json``.
     started : float, optional
         When the process started, on the clock of `time.monotonic`; for its time limit.
+    probe : dict, optional
+        ``participants`` (path of the checked table), ``folds``, ``readout``: what `online_probe.OnlineProbe.of_table`
+        takes, for `settings.probe_steps`.
 
     Returns
     -------
@@ -67,7 +71,7 @@ def pretrain_to_folder(
     work.mkdir(parents=True, exist_ok=True)
     logger.info("unfinished state lies in %s", work)
     with _alone_in(work):
-        result = pretrain(bank, settings, work, started=started)
+        result = pretrain(bank, settings, work, started=started, probe=_online_probe(bank, settings, probe))
     if result is None:
         return False
     encoder, leads = result
@@ -83,10 +87,22 @@ def pretrain_to_folder(
     return True
 
 
+def _online_probe(bank: Bank, settings: PretrainSettings, source: dict[str, Any] | None) -> Probe | None:
+    if source is None or not settings.probe_steps or not _leads():
+        return None
+    from drasclr_core.online_probe import OnlineProbe  # seconds of imports that no other training needs
+
+    return OnlineProbe.of_table(bank, settings, **source)
+
+
+def _leads() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # torchrun's
+
+
 @contextmanager
 def _alone_in(work: Path) -> Iterator[None]:
     """Keep a second training out of the folder: a killed workflow may leave its training running."""
-    if os.environ.get("RANK", "0") != "0":
+    if not _leads():
         yield
         return
     with (work / "lock").open("w") as lock:

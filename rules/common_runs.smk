@@ -1,6 +1,7 @@
 """Helpers of what comes after the atlas - runs, their settings and paths. Functions only here."""
 
 import json
+import math
 import shlex
 import sys
 
@@ -52,8 +53,14 @@ def decisive_settings(run):
 def upkeep(wildcards):
     """Return the settings that change no result. As a resource: a parameter that changes would train again."""
     settings = pretrain_settings(config, wildcards.run)
+    # The table is no input: another label must not train again. It is there before any training, see cohort.smk.
+    probe = {
+        "participants": f"results/{wildcards.cohort}/participants.tsv",
+        "folds": config["evaluation"]["folds"],
+        "readout": config["evaluation"]["readout"],
+    }
     return json.dumps(
-        {"resources": {key: settings[key] for key in UPKEEP}}
+        {"resources": {"probe": probe, **{key: settings[key] for key in UPKEEP}}}
     )
 
 
@@ -73,6 +80,14 @@ def launcher(wildcards):
 def training_threads(wildcards):
     settings = pretrain_settings(config, wildcards.run)
     return settings["processes"] * settings["cpu_threads"]
+
+
+def training_minutes():
+    """Return the longest time limit of a run, for a cluster to know; None, no resource, if one has none."""
+    limits = [
+        pretrain_settings(config, run)["time_limit_minutes"] for run in PRETRAINED_RUNS
+    ]
+    return None if None in limits or not limits else math.ceil(max(limits))
 
 
 def training_job(wildcards):

@@ -6,7 +6,8 @@ Writes:  results/{cohort}/{atlas}/bank.zarr         hu (L, N, 32, 32, 32) int16,
                                                      metrics.csv, tensorboard/
 Config:  bank, pretrain, runs
 
-The state of a training that is not finished lies in work/, for Snakemake deletes outputs before a job starts again.
+The state of a training that is not finished lies in work/, for Snakemake deletes outputs before a job starts again. A
+training that stops before its time limit leaves a checkpoint there and exits with 75: started again, it goes on.
 """
 
 
@@ -43,6 +44,7 @@ rule pretrain_encoder:
         launcher=launcher,
         script=repo("workflow_scripts/pretrain_encoder.py"),
         upkeep=upkeep,
+        runtime=training_minutes(),
     params:
         job=training_job,
     shell:

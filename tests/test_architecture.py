@@ -17,8 +17,8 @@ LEVELS = {
     1: "phantom cohort folds subject atlas images scan separable dicom lungs lung airways ct_metrics registration "
     "masks landmarks landmark patches disease",
     2: "layers encoder augment moco losses parallel",
-    3: "bank batches contrast views training checkpoint telemetry model_folder pretraining embedding dense released",
-    4: "methods metrics readout probes task bootstrap disease_probe survival detection",
+    3: "bank batches contrast views training checkpoint telemetry model_folder embedding dense released",
+    4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe survival detection",
     5: "tables figures qc report plan",
     6: "cli",
 }

@@ -130,6 +130,18 @@ def test_an_edit_of_the_configuration_reruns_what_it_must(finished, changes, exp
     assert planned(finished, changed(CONFIG, changes)) == expected
 
 
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [({}, set()), ({"pretrain": 90}, {"90"}), ({"pretrain": 90, "runs.drasclr.params": 120.5}, {"121"})],
+    ids=["no limit", "one limit", "two limits"],
+)
+def test_a_cluster_learns_the_longest_time_limit(finished, limits, expected):
+    changes = {f"{section}.time_limit_minutes": minutes for section, minutes in limits.items()}
+    plan = succeeded(snakemake(finished, changed(CONFIG, changes), "--dry-run", "--forceall", "pretrain"))
+    found = re.findall(r"^rule (\w+):\n(?:    .*\n)*?    resources: .*?runtime=(\d+)", plan, re.M)
+    assert set(found) == {("pretrain_encoder", minutes) for minutes in expected}
+
+
 def test_an_edit_of_a_participant_reruns_what_it_must(finished, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder, copy_function=shutil.copy2)

@@ -78,6 +78,14 @@ def test_the_same_seed_gives_the_same_bytes_in_another_folder(finished, tmp_path
         assert (tmp_path / result).read_bytes() == (finished / result).read_bytes(), result
 
 
+def test_the_encoder_in_training_was_probed(finished):
+    with (finished / MODEL / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    probed = [row["step"] for row in rows if int(row["step"]) % CONFIG["pretrain"]["probe_steps"] == 0]
+    assert probed
+    assert [row["step"] for row in rows if row["probe_score"]] == probed
+
+
 def test_a_training_killed_midway_ends_the_same(finished, without_model):
     often = changed(CONFIG, {"pretrain.checkpoint_minutes": 0})
     command = snakemake_command(without_model, often, MODEL)

@@ -22,6 +22,7 @@ SMALL_TRAINING = {
     "cpu_threads": 1,
     "device": "cpu",
     "log_steps": 1,
+    "probe_steps": 5,
 }
 
 

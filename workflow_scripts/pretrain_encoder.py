@@ -15,9 +15,16 @@ def main(job):
     from drasclr_core.pretraining import STOPPED, pretrain_to_folder
     from drasclr_core.settings import PretrainSettings
 
-    settings = PretrainSettings(**job.params.settings, **vars(job.resources))
+    upkeep = vars(job.resources)
+    probe = upkeep.pop("probe", None)
     finished = pretrain_to_folder(
-        job.input.bank, job.input.atlas, Path(job.output.model), settings, job.params.provenance, started=started
+        job.input.bank,
+        job.input.atlas,
+        Path(job.output.model),
+        PretrainSettings(**job.params.settings, **upkeep),
+        job.params.provenance,
+        started=started,
+        probe=probe,
     )
     if not finished:
         sys.exit(STOPPED)

@@ -1,0 +1,116 @@
+import csv
+import math
+
+import pytest
+import torch
+
+from drasclr_core import telemetry
+from drasclr_core.settings import PretrainSettings
+from drasclr_core.telemetry import COLUMNS, Telemetry
+
+SETTINGS = PretrainSettings(batch_size=4, neighbours=2, queue_size=7, log_steps=2)
+
+
+class Clock:
+    """Stands in for the module `time`."""
+
+    now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(telemetry, "time", clock)
+    return clock
+
+
+def opened(work, steps=100, step=0, state=None, active=True):
+    found = Telemetry(work, SETTINGS, steps, active)
+    if state is not None:
+        found.load_state_dict(state)
+    found.start(step)
+    return found
+
+
+def measures(local, neighbour=3.0, top1=0.5, alignment=0.25, potential=0.1):
+    return torch.tensor([local, neighbour, top1, alignment, potential])
+
+
+def rows(work):
+    with (work / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def take_step(run, clock, step, local=1.0, waited=1.0, worked=3.0):
+    with run.waiting():
+        clock.now += waited
+    clock.now += worked
+    run.add(step, measures(local))
+    run.write_due(step, learning_rate=step / 10)
+
+
+def test_a_row_is_the_average_over_its_steps(tmp_path, clock):
+    with opened(tmp_path) as run:
+        run.add(1, measures(1.0, 2.0, 0.0, 0.5, 0.2))
+        run.write_due(1, 0.3)
+        clock.now += 8
+        run.add(2, measures(2.0, 4.0, 1.0, 0.1, 0.4))
+        run.write_due(2, 0.2)
+    (row,) = ({name: float(value) for name, value in row.items() if value} for row in rows(tmp_path))
+    assert list(row) == COLUMNS[:-1]
+    expected = [2, 1.5, 3, 1.5 / math.log(8), 3 / math.log(8), 0.5, 0.3, math.log(0.3), 0.2, 2 * 4 * 4 / 8, 0]
+    assert list(row.values()) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_share_of_waiting_is_of_the_time_since_the_row_before(tmp_path, clock):
+    with opened(tmp_path) as run:
+        for step, waited in enumerate([1, 1, 3, 1], start=1):
+            take_step(run, clock, step, waited=waited, worked=2)
+    assert [float(row["waiting_share"]) for row in rows(tmp_path)] == [2 / 6, 4 / 8]
+
+
+def test_a_probe_stands_in_the_next_row_and_its_time_does_not_count(tmp_path, clock):
+    with opened(tmp_path) as run:
+        for step, score in enumerate([None, None, 0.25, None, None, -0.5], start=1):
+            clock.now += 4
+            run.add(step, measures(1.0))
+            if score:
+                clock.now += 1000
+                run.probed(step, score, 1000)
+            run.write_due(step, 0.1)
+    assert [row["probe_score"] for row in rows(tmp_path)] == ["", "0.25", "-0.5"]
+    assert {float(row["patches_per_second"]) for row in rows(tmp_path)} == {2 * 4 * 4 / 8}
+
+
+def test_the_last_step_ends_a_row(tmp_path, clock):
+    with opened(tmp_path, steps=3) as run:
+        for step in (1, 2, 3):
+            take_step(run, clock, step, local=step)
+    assert [(row["step"], float(row["loss_local"])) for row in rows(tmp_path)] == [("2", 1.5), ("3", 3)]
+
+
+def test_an_interruption_leaves_no_trace(tmp_path, clock):
+    with opened(tmp_path / "whole") as run:
+        for step in range(1, 7):
+            take_step(run, clock, step, local=step)
+    with opened(tmp_path / "broken") as run:
+        for step in range(1, 6):
+            take_step(run, clock, step, local=step)
+            if step == 3:
+                run.probed(step, 0.5, 0)
+                run.probed(step, None, 0)  # None replaces it
+                state = run.state_dict()
+    clock.now += 5000
+    with opened(tmp_path / "broken", step=3, state=state) as run:
+        for step in (4, 5, 6):
+            take_step(run, clock, step, local=step)
+    assert rows(tmp_path / "broken") == rows(tmp_path / "whole")
+
+
+def test_only_the_active_process_writes(tmp_path, clock):
+    with opened(tmp_path, active=False) as run:
+        take_step(run, clock, 2)
+    assert list(tmp_path.iterdir()) == []
