@@ -88,6 +88,7 @@ class Contrast:
             lr=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
+            fused=True,
         )
         self._statistics: list[Tensor] = [
             buffer for name, buffer in self.encoder.named_buffers() if name.endswith(("running_mean", "running_var"))

@@ -14,11 +14,12 @@ PATCH_SIZE = 32
 
 Conditioning = Literal["location", "none"]
 
-_BODY = [(1, 8, 1), (8, 8, 2)]
-_BODY += [(8, 16, 1), (16, 16, 1), (16, 16, 2)]
-_BODY += [(16, 32, 1), (32, 32, 1), (32, 32, 2)]
-_BODY += [(32, 64, 1), (64, 64, 1), (64, 64, 2)]
-_BODY += [(64, 128, 1)]  # (channels in, channels out, stride); one more layer brings feature_dim at stride 2
+LAYERS = [(1, 8, 1), (8, 8, 2)]
+LAYERS += [(8, 16, 1), (16, 16, 1), (16, 16, 2)]
+LAYERS += [(16, 32, 1), (32, 32, 1), (32, 32, 2)]
+LAYERS += [(32, 64, 1), (64, 64, 1), (64, 64, 2)]
+LAYERS += [(64, 128, 1), (128, 128, 2)]
+"""(channels in, channels out, stride) of each convolution; the last one's channels out are `feature_dim`."""
 
 
 class Encoder(nn.Module):
@@ -46,7 +47,7 @@ class Encoder(nn.Module):
     def __init__(self, feature_dim: int = 128, num_experts: int = 8, conditioning: Conditioning = "location") -> None:
         super().__init__()
         layer = partial(LocCondConv3d, num_experts=num_experts) if conditioning == "location" else StaticConv3d
-        shapes = [*_BODY, (128, feature_dim, 2)]
+        shapes = [*LAYERS[:-1], (LAYERS[-1][0], feature_dim, LAYERS[-1][2])]
         self.convs = nn.ModuleList(layer(i, o, kernel_size=3, stride=s, padding=1) for i, o, s in shapes)
         self.norms = nn.ModuleList(nn.BatchNorm3d(channels) for _, channels, _ in shapes)
         self.head = nn.Sequential(nn.Linear(feature_dim, feature_dim), nn.ReLU(), nn.Linear(feature_dim, feature_dim))

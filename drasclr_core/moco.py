@@ -86,5 +86,4 @@ def update_key_encoder(key_encoder: nn.Module, encoder: nn.Module, momentum: flo
     """Move the key encoder's parameters, not its batch statistics, towards the encoder's (paper equation 5)."""
     keys: list[Tensor] = list(key_encoder.parameters())
     queries: list[Tensor] = list(encoder.parameters())
-    torch._foreach_mul_(keys, momentum)
-    torch._foreach_add_(keys, queries, alpha=1 - momentum)
+    torch._foreach_lerp_(keys, queries, 1 - momentum)

@@ -1,0 +1,196 @@
+"""The training step beside the released one, and beside the same step with plain convolutions.
+
+    python benchmarks/step.py --released ../DrasCLR        # a checkout of github.com/batmanlab/DrasCLR
+
+The released model, dataset and augmentation run as they are, in one process (gloo), their data through a DataLoader
+with as many workers as there are threads. Ours with data is `training.pretrain` on a bank on disk.
+"""
+
+import csv
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from side_by_side import arguments, in_turns, print_table, released_module
+
+from drasclr_core.bank import Bank, build_bank, open_bank
+from drasclr_core.contrast import Contrast, Views
+from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.parallel import Processes
+from drasclr_core.patches import write_patches
+from drasclr_core.settings import PretrainSettings
+from drasclr_core.training import initial_encoder, pretrain
+
+SUBJECTS = 160
+SETTINGS = PretrainSettings(epochs=1, batch_size=16, groups=1, queue_size=4096, device="cpu", log_steps=5)
+FIRST_ROWS = 2  # of the metrics, while things warm up
+
+
+def main() -> None:
+    """Measure and print."""
+    chosen = arguments(__doc__)
+    settings = replace(SETTINGS, cpu_threads=chosen.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        bank = make_bank(Path(folder))
+        compare_steps(bank, settings, chosen.released, chosen.rounds)
+        compare_with_data(bank, settings, chosen.released, Path(folder))
+
+
+def compare_steps(bank: Bank, settings: PretrainSettings, checkout: Path, rounds: int) -> None:
+    """Time the step on views made before."""
+    forms = {
+        "released": released_step(bank, settings, checkout),
+        "static convolutions": our_step(bank, replace(settings, conditioning="none")),
+        "ours": our_step(bank, settings),
+        "ours, channels first": our_step(bank, replace(settings, channels_last=False)),
+        "static, channels first": our_step(bank, replace(settings, conditioning="none", channels_last=False)),
+        "ours, bfloat16": our_step(bank, replace(settings, precision="bfloat16")),
+    }
+    seconds = in_turns(list(forms.values()), rounds)
+    print(f"step without augmentation, batch {settings.batch_size}, {settings.cpu_threads} threads\n")
+    print_table(
+        ["", "ms", "released / this", "this / static"],
+        [
+            [name, f"{1000 * s:.0f}", f"{seconds[0] / s:.1f}", f"{s / seconds[1]:.2f}"]
+            for name, s in zip(forms, seconds, strict=True)
+        ],
+    )
+
+
+def compare_with_data(bank: Bank, settings: PretrainSettings, checkout: Path, folder: Path) -> None:
+    """Time the step with reading and augmentation."""
+    ours = our_loop(bank, settings, folder / "work")
+    theirs = released_loop(bank, settings, checkout, steps=20)
+    print("\nstep with data and augmentation\n")
+    print_table(
+        ["", "ms", "times faster"],
+        [["released", f"{1000 * theirs:.0f}", ""], ["ours", f"{1000 * ours:.0f}", f"{theirs / ours:.1f}"]],
+    )
+
+
+def make_bank(folder: Path) -> Bank:
+    """Write a bank of smooth random patches: four landmarks, one the corner of the three others."""
+    points = np.array([[0.0, 0, 0], [26, 0, 0], [0, 26, 0], [0, 0, 26]])
+    grid = LandmarkGrid(
+        points_mm=points,
+        codes=2 * points / 26 - 1,
+        neighbours=np.array([[1, 2], [0, 2], [0, 1], [0, 1]]),
+        patch_size=32,
+        convention="centre",
+        spacing_mm=1.0,
+        direction=(1, 1, 1),
+        code_low_mm=points.min(0),
+        code_high_mm=points.max(0),
+    )
+    rng = np.random.default_rng(0)
+    ids = [f"s{number:03d}" for number in range(SUBJECTS)]
+    for name in ids:
+        hu = rng.normal(-850, 60, (4, 32, 32, 32)).astype(np.int16)
+        write_patches(folder / name / "patches.zarr", hu, np.zeros((4, 3), np.int64), np.ones(4, bool))
+    build_bank([folder / name for name in ids], ids, folder / "bank.zarr", grid=grid)
+    return open_bank(folder / "bank.zarr")
+
+
+def our_step(bank: Bank, settings: PretrainSettings) -> Callable[[], object]:
+    """Return a step on random views."""
+    grid, size = bank.grid, settings.batch_size
+    encoder = initial_encoder(settings)
+    contrast = Contrast(encoder, grid.codes, grid.neighbours, settings, Processes(0, 1, 1), torch.device("cpu"))
+
+    def views(*shape: int) -> torch.Tensor:
+        return torch.rand(1, *shape, 1, 32, 32, 32) * 2 - 1
+
+    batch = Views(0, torch.arange(size), views(size), views(size), views(2, size), torch.randperm(size))
+    return lambda: contrast.step(batch, settings.learning_rate)
+
+
+def our_loop(bank: Bank, settings: PretrainSettings, work: Path) -> float:
+    """Return the median seconds of a step of a training from the bank."""
+    work.mkdir()
+    pretrain(bank, settings, work)
+    with (work / "metrics.csv").open() as file:
+        rates = [float(row["patches_per_second"]) for row in csv.DictReader(file)][FIRST_ROWS:]
+    return settings.batch_size * (2 + settings.neighbours) / statistics.median(rates)
+
+
+class ReleasedStep:
+    """The released model, loss and optimiser, put together as its train.py does."""
+
+    def __init__(self, bank: Bank, settings: PretrainSettings, checkout: Path) -> None:
+        if not dist.is_initialized():
+            dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        builder = released_module(checkout, "models.builder")
+        encoder = released_module(checkout, "models.cnn3d").Encoder
+        dim = settings.feature_dim
+        model = builder.DrasCLR(encoder, len(bank.grid), dim, dim, 8, 1, settings.queue_size, 0.999, 0.2, True)
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 6:  # experts: as released they are near zero, where arithmetic can be slow
+                parameter.data.uniform_(-0.02, 0.02)
+            assert "encoder" in name
+        self.model = model.train()
+        self.criterion = torch.nn.CrossEntropyLoss()
+        self.optimiser = torch.optim.SGD(
+            self.model.parameters(), 0.01, momentum=settings.momentum, weight_decay=settings.weight_decay
+        )
+
+    def __call__(self, query: Any, key: Any, codes: Any, neighbours: Any, neighbour_codes: Any) -> None:
+        """Learn from a batch."""
+        local, around, target = self.model(0, [query, codes], [key, codes], [neighbours, neighbour_codes])
+        loss = self.criterion(local, target) + self.criterion(around, target)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+
+
+def released_step(bank: Bank, settings: PretrainSettings, checkout: Path) -> Callable[[], object]:
+    """Return a released step on random views."""
+    step, size = ReleasedStep(bank, settings, checkout), settings.batch_size
+    query, key = torch.rand(2, size, 1, 32, 32, 32) * 2 - 1
+    around = torch.rand(size, 2, 32, 32, 32) * 2 - 1
+    codes, around_codes = torch.rand(1, 3).expand(size, 3), torch.rand(1, 2, 3).expand(size, 2, 3)
+    return lambda: step(query, key, codes, around, around_codes)
+
+
+def released_loop(bank: Bank, settings: PretrainSettings, checkout: Path, steps: int) -> float:
+    """Return the median seconds of a released step with the released dataset and augmentation."""
+    step = ReleasedStep(bank, settings, checkout)
+    loader = released_batches(bank, settings, checkout)
+    seconds = []
+    begin = time.perf_counter()
+    for _, patches, codes, neighbours, neighbour_codes, _ in loader:
+        step(patches[0].float(), patches[1].float(), codes.float(), neighbours.float(), neighbour_codes.float())
+        now = time.perf_counter()
+        seconds.append(now - begin)
+        begin = now
+        if len(seconds) == steps:
+            break
+    return statistics.median(seconds[FIRST_ROWS:])
+
+
+def released_batches(bank: Bank, settings: PretrainSettings, checkout: Path) -> Iterator[Any]:
+    """Return the batches of the released dataset, filled with our bank instead of its cohort's files."""
+    train, loaders = released_module(checkout, "train"), released_module(checkout, "models.loader")
+    transform = train.define_augmentation(SimpleNamespace(gpu=0, augmentation="agc"))
+    dataset = object.__new__(train.COPD_dataset)
+    dataset.stage, dataset.args, dataset.patch_idx = "training", SimpleNamespace(num_patch=len(bank.grid)), 0
+    dataset.patch_transforms, dataset.neighbor_transforms = loaders.TwoCropsTransform(transform), transform
+    dataset.patch_loc, dataset.k_neighbor_idx = bank.grid.codes, bank.grid.neighbours[0, :2]
+    dataset.patch_data = bank.row(0)
+    dataset.neighbor_data = np.stack([bank.row(int(place)) for place in dataset.k_neighbor_idx])
+    dataset.sid_list, dataset.sid_list_len = bank.participant_ids, len(bank.participant_ids)
+    dataset.metric_dict = {name[:6]: [0.0] for name in bank.participant_ids}
+    return iter(
+        torch.utils.data.DataLoader(dataset, settings.batch_size, num_workers=settings.cpu_threads, drop_last=True)
+    )
+
+
+if __name__ == "__main__":
+    main()
