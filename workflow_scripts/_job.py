@@ -11,8 +11,7 @@ from types import SimpleNamespace
 # Environments made for the rules hold the dependencies alone; the library comes from the checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-# PyTorch's own switch, read at its first tensor: large tensors in large pages, for every step asks for them anew.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch's: large tensors in large pages, much less work to get
 
 SECTIONS = ("input", "output", "params", "wildcards", "resources")
 
