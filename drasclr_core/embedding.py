@@ -18,7 +18,8 @@ from drasclr_core.model_folder import load_model
 
 logger = logging.getLogger(__name__)
 
-BATCH = 64  # patches per forward pass: large enough to fill the cores, small enough for any GPU
+BATCH = 64  # patches per forward pass: enough to share the cost of the weights, small enough for any GPU
+LOCATIONS = 16  # location codes per forward pass: more of them mix no cheaper, and their kernels leave the caches
 
 
 def embed_to_folder(bank_path: str | Path, model_folder: str | Path, folder: Path, threads: int) -> None:
@@ -87,15 +88,20 @@ def embed_bank(bank: Bank, encoder: Encoder, device: torch.device) -> Iterator[n
 @torch.inference_mode()
 def embed_patches(hu: npt.NDArray[np.int16], code: torch.Tensor, encoder: Encoder) -> npt.NDArray[np.float32]:
     """Return the features, (N, D), of patches (N, 32, 32, 32) in HU that share one location code (3,)."""
-    parts = [encoder(normalise_hu(part.to(code.device))[:, None], code) for part in torch.from_numpy(hu).split(BATCH)]
-    return torch.cat(parts).cpu().numpy()
+    encoder_at, device = encoder.at(code), code.device
+    parts = torch.from_numpy(hu).split(BATCH)
+    return torch.cat([encoder_at(normalise_hu(part.to(device))[:, None]) for part in parts]).cpu().numpy()
 
 
 @torch.inference_mode()
 def embed_locations(hu: npt.NDArray[np.int16], codes: torch.Tensor, encoder: Encoder) -> npt.NDArray[np.float32]:
     """Return the features, (L, D), of patches (L, 32, 32, 32) in HU that each have a location code of their own."""
-    parts = zip(torch.from_numpy(hu).split(BATCH), codes.split(BATCH), strict=True)
-    return torch.cat([encoder(normalise_hu(part)[:, None], code) for part, code in parts]).numpy()
+    device = codes.device
+    parts = zip(*(values.split(LOCATIONS) for values in (torch.from_numpy(hu), codes)), strict=True)
+    features = [
+        encoder.at(code)(normalise_hu(part.to(device))[None]).unflatten(1, (len(code), -1)) for part, code in parts
+    ]
+    return torch.cat(features, dim=1)[0].cpu().numpy()
 
 
 def subject_features(features: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:

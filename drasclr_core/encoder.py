@@ -1,7 +1,7 @@
 """The patch encoder."""
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +49,7 @@ class Encoder(nn.Module):
         layer = partial(LocCondConv3d, num_experts=num_experts) if conditioning == "location" else StaticConv3d
         shapes = [*LAYERS[:-1], (LAYERS[-1][0], feature_dim, LAYERS[-1][2])]
         self.convs = nn.ModuleList(layer(i, o, kernel_size=3, stride=s, padding=1) for i, o, s in shapes)
+        self.strides = [stride for *_, stride in shapes]
         self.norms = nn.ModuleList(nn.BatchNorm3d(channels) for _, channels, _ in shapes)
         self.head = nn.Sequential(nn.Linear(feature_dim, feature_dim), nn.ReLU(), nn.Linear(feature_dim, feature_dim))
 
@@ -80,6 +81,98 @@ class Encoder(nn.Module):
     def project(self, x: Tensor, location: Tensor) -> Tensor:
         """Return the projections g(h) of unit length, (B, feature_dim), that the losses compare."""
         return F.normalize(self.head(self(x, location)), dim=1)
+
+    @torch.no_grad()
+    def at(self, location: Tensor) -> "EncoderAt":
+        """Return the encoder of one location, or of a few: experts mixed, batch normalisation folded in.
+
+        Parameters
+        ----------
+        location : (3,) or (M, 3) tensor
+            Location codes.
+
+        Returns
+        -------
+        EncoderAt
+            Plain convolutions with the present weights and running statistics; later changes do not reach it.
+
+        Raises
+        ------
+        ValueError
+            If the encoder is in training mode, where batch normalisation depends on the batch.
+        """
+        if self.training:
+            raise ValueError("an encoder in training mode has no features of its own: call eval() first")
+        locations = location.reshape(-1, 3)
+        layers = [_fold(conv, norm, locations) for conv, norm in zip(self.convs, self.norms, strict=True)]
+        return EncoderAt(layers, self.strides, len(locations))
+
+
+# On a CPU the first layers take 4 patches at a time: each patch is a megabyte after the first layer, which for many
+# would leave the caches. The rest takes all patches at once, so that its many weights are read (and reordered) once.
+_EARLY_LAYERS = 5
+_EARLY_PATCHES = 4
+
+
+class EncoderAt(nn.Module):
+    """An encoder for inference at M fixed locations; `Encoder.at` makes it.
+
+    Parameters
+    ----------
+    layers : list of (kernels, bias)
+        Folded kernels, (M * out, in, k, k, k), location after location, and biases, (M * out,).
+    strides : list of int
+        Of the layers.
+    locations : int
+        M.
+    """
+
+    def __init__(self, layers: list[tuple[Tensor, Tensor]], strides: list[int], locations: int) -> None:
+        super().__init__()
+        self.strides = strides
+        self.locations = locations
+        for place, (kernels, bias) in enumerate(layers):
+            self.register_buffer(f"kernels{place}", kernels)
+            self.register_buffer(f"bias{place}", bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features h.
+
+        Parameters
+        ----------
+        x : (B, M, 32, 32, 32) tensor
+            For each of the M locations B patches, intensities scaled to [-1, 1].
+
+        Returns
+        -------
+        (B, M * feature_dim) tensor
+            Location after location.
+
+        Raises
+        ------
+        ValueError
+            If the patches are not M by 32 voxels a side.
+        """
+        if x.shape[1:] != (self.locations, PATCH_SIZE, PATCH_SIZE, PATCH_SIZE):
+            raise ValueError(f"patches have shape {tuple(x.shape)}, not (B, {self.locations}, 32, 32, 32)")
+        rows = max(1, _EARLY_PATCHES // self.locations) if x.device.type == "cpu" else max(1, len(x))
+        x = torch.cat([self._convolve(part, range(_EARLY_LAYERS)) for part in x.split(rows)])
+        return self._convolve(x, range(_EARLY_LAYERS, len(self.strides))).flatten(1)
+
+    def _convolve(self, x: Tensor, layers: range) -> Tensor:
+        for place in layers:
+            kernels, bias = self.get_buffer(f"kernels{place}"), self.get_buffer(f"bias{place}")
+            x = F.conv3d(x, kernels, bias, self.strides[place], padding=1, groups=self.locations)
+            x = F.elu(x, inplace=True)
+        return x
+
+
+def _fold(conv: Any, norm: Any, locations: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the kernels, (M * out, in, k, k, k), and biases, (M * out,), of a convolution and its normalisation."""
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    kernels = conv.kernels(locations).mul_(scale.view(-1, 1, 1, 1, 1))
+    bias = (conv.bias - norm.running_mean) * scale + norm.bias
+    return kernels.flatten(0, 1), bias.repeat(len(locations))
 
 
 def normalise_hu(hu: Tensor) -> Tensor:

@@ -104,6 +104,15 @@ class StaticConv3d(nn.Module):
         super().__init__()
         self.conv = nn.Conv3d(in_channels, out_channels, kernel_size, stride, padding)
 
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias, (out,)."""
+        return self.conv.bias
+
+    def kernels(self, locations: Tensor) -> Tensor:
+        """Return the one kernel M times, (M, out, in, k, k, k), for the locations (M, 3)."""
+        return self.conv.weight.repeat(len(locations), 1, 1, 1, 1, 1)
+
     def forward(self, x: Tensor, location: Tensor) -> Tensor:
         """Convolve (B, C, D, H, W) with the one kernel, whatever the location."""
         return self.conv(x)

@@ -6,7 +6,7 @@ import zarr
 from toy_bank import toy_bank, toy_grid
 
 from drasclr_core import embedding
-from drasclr_core.embedding import embed_bank, embed_to_folder, subject_features
+from drasclr_core.embedding import embed_bank, embed_locations, embed_patches, embed_to_folder, subject_features
 from drasclr_core.encoder import normalise_hu
 from drasclr_core.errors import InputError
 from drasclr_core.methods.drasclr import build
@@ -48,7 +48,16 @@ def test_every_patch_meets_its_own_landmarks_code(model, monkeypatch):
         patch = normalise_hu(torch.from_numpy(bank.hu[landmark, 5:6]))[:, None]
         with torch.no_grad():
             expected = encoder(patch, torch.tensor(bank.grid.codes[landmark], dtype=torch.float32))
-        np.testing.assert_allclose(rows[landmark][5], expected[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(rows[landmark][5], expected[0], rtol=0, atol=1e-5)
+
+
+def test_patches_of_many_locations_each_meet_their_own(model, monkeypatch):
+    monkeypatch.setattr(embedding, "LOCATIONS", 3)  # 4 landmarks: three together and one alone
+    bank, encoder = toy_bank(), load_model(model).encoder
+    codes = torch.from_numpy(bank.grid.codes).float()
+    together = embed_locations(bank.hu[:, 2], codes, encoder)
+    alone = [embed_patches(bank.hu[landmark, 2:3], code, encoder)[0] for landmark, code in enumerate(codes)]
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
 
 
 def test_the_mean_leaves_out_invalid_landmarks_by_hand():
@@ -71,7 +80,7 @@ def test_one_subject_at_a_time_gives_the_features_of_the_bank(model, some_invali
     for place in (0, 3):
         own = method.embed(ToySubject(some_invalid, place))
         assert own.dtype == np.float32
-        np.testing.assert_allclose(table.loc[f"s{place}"], own, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(table.loc[f"s{place}"], own, rtol=0, atol=1e-5)
 
 
 def test_the_store_tells_subjects_landmarks_and_validity(model, some_invalid, monkeypatch, tmp_path):

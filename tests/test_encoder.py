@@ -38,3 +38,52 @@ def test_other_patch_sizes_are_refused(shape):
 def test_intensities_by_hand():
     hu = torch.tensor(np.array([-3000, -1024, -392, 240, 3000], np.int16))
     assert normalise_hu(hu).tolist() == [-1, -1, 0, 1, 1]
+
+
+def seasoned_encoder(conditioning, seed=0):
+    """Return an encoder whose batch norms have seen something: no statistic or parameter is 0 or 1."""
+    torch.manual_seed(seed)
+    encoder = Encoder(feature_dim=16, num_experts=3, conditioning=conditioning)
+    for norm in encoder.norms:
+        norm.running_mean.normal_(0, 0.2)
+        norm.running_var.uniform_(0.3, 2)
+        norm.weight.data.uniform_(-1.5, 1.5)
+        norm.bias.data.normal_(0, 0.2)
+    return encoder.eval()
+
+
+@pytest.mark.parametrize("conditioning", ["location", "none"])
+def test_the_encoder_at_a_location_is_the_encoder(conditioning):
+    encoder = seasoned_encoder(conditioning)
+    x, p = torch.randn(3, 1, 32, 32, 32), torch.tensor([0.3, -0.9, 1.4])
+    with torch.no_grad():
+        expected = encoder(x, p)
+    assert expected.abs().max() > 0.1
+    torch.testing.assert_close(encoder.at(p)(x), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("conditioning", ["location", "none"])
+def test_the_encoder_at_a_few_locations_is_that_of_each(conditioning):
+    encoder = seasoned_encoder(conditioning)
+    x, p = torch.randn(2, 3, 32, 32, 32), torch.randn(3, 3)
+    with torch.no_grad():
+        expected = torch.cat([encoder(x[:, [place]], code) for place, code in enumerate(p)], dim=1)
+    torch.testing.assert_close(encoder.at(p)(x), expected, rtol=0, atol=1e-5)
+
+
+def test_making_the_encoder_at_a_location_changes_nothing():
+    encoder = seasoned_encoder("none")
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    encoder.at(torch.zeros(3))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
+
+
+def test_an_encoder_in_training_has_no_encoder_at_a_location():
+    with pytest.raises(ValueError, match="eval"):
+        Encoder(num_experts=1).at(torch.zeros(3))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 32, 32, 32), (1, 2, 16, 16, 16), (2, 32, 32, 32)])
+def test_patches_that_do_not_fit_the_locations_are_refused(shape):
+    with pytest.raises(ValueError, match=r"\(B, 2, 32, 32, 32\)"):
+        Encoder(num_experts=1).eval().at(torch.zeros(2, 3))(torch.zeros(shape))
