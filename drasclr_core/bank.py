@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,11 @@ import zarr
 from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_directory
 from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.patches import OUTSIDE_HU, STORE, ct_compressor, open_patches
+from drasclr_core.patches import STORE, open_patches
+from drasclr_core.shards import RowFiles, create_rows, row_compressor
 
 logger = logging.getLogger(__name__)
 
-# Subjects per inner chunk: on a row of 1,110 subjects 32 read fastest of 1 to 64, whole or 128 subjects at random.
-INNER_CHUNK = 32
 # Writing one row takes this many rows of memory beside the block: the shard's copy and its encoded form.
 ROWS_IN_FLIGHT = 3
 
@@ -47,7 +47,26 @@ class Bank:
 
     def row(self, landmark: int) -> npt.NDArray[np.int16]:
         """Return one landmark's patches of all subjects, (N, P, P, P) int16, C-contiguous."""
-        return np.ascontiguousarray(self.hu[landmark])
+        row = np.empty(self.hu.shape[1:], np.int16)
+        self.read(landmark, row)
+        return row
+
+    def read(self, landmark: int, out: npt.NDArray[np.int16], begin: int = 0) -> None:
+        """Fill `out` (n, P, P, P) with one landmark's patches of subjects `begin` to `begin` + n.
+
+        Raises
+        ------
+        InputError
+            If the row's file is missing or damaged.
+        """
+        if self._files:
+            self._files.read(landmark, out, begin)
+        else:
+            out[:] = self.hu[landmark, begin : begin + len(out)]
+
+    @cached_property
+    def _files(self) -> RowFiles | None:
+        return RowFiles.of(self.hu)
 
 
 def build_bank(
@@ -90,7 +109,7 @@ def build_bank(
         bank = zarr.create_group(partial, attributes={"participant_ids": list(ids), "grid": grid.to_json()})
         valid = _read_valid(patch_folders, ids, shape)
         bank.create_array("valid", shape=valid.shape, dtype=bool, chunks=valid.shape)[:] = valid
-        hu = _create_rows(bank, shape)
+        hu = create_rows(bank, shape, row_compressor())
         for begin in range(0, shape[0], block):
             rows = slice(begin, min(begin + block, shape[0]))
             _write_rows(hu, rows, _read_rows(patch_folders, rows, shape))
@@ -160,20 +179,6 @@ def _read_valid(
 
 def _array(group: zarr.Group, name: str) -> Any:
     return group[name]
-
-
-def _create_rows(bank: zarr.Group, shape: tuple[int, ...]) -> zarr.Array:
-    inner = min(INNER_CHUNK, shape[1])
-    whole = -(-shape[1] // inner) * inner  # a shard holds whole inner chunks
-    return bank.create_array(
-        "hu",
-        shape=shape,
-        dtype=np.int16,
-        chunks=(1, inner, *shape[2:]),
-        shards=(1, whole, *shape[2:]),
-        compressors=ct_compressor(),
-        fill_value=OUTSIDE_HU,
-    )
 
 
 def _read_rows(patch_folders: Sequence[str | Path], rows: slice, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:

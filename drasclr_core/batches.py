@@ -1,19 +1,16 @@
 """Which subjects meet at which landmark, and their patches from the bank."""
 
-import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import groupby, islice
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from drasclr_core.bank import Bank
-from drasclr_core.parallel import Processes
+from drasclr_core.rows import Rows, subject_blocks
 from drasclr_core.settings import PretrainSettings
-
-logger = logging.getLogger(__name__)
 
 BATCH_STREAM = 4
 """Random stream of the batches; `views` draws its own from streams 0 to 3 of each step."""
@@ -43,22 +40,22 @@ class Patches:
     ----------
     batch : Batch
         Whole, of all groups.
-    centre : (g, b, P, P, P) int16 array
+    centre : (g, b, P, P, P) int16 tensor
         HU at the landmark.
-    neighbours : (g, k, b, P, P, P) int16 array
+    neighbours : (g, k, b, P, P, P) int16 tensor
         HU at its k neighbours.
     """
 
     batch: Batch
-    centre: npt.NDArray[np.int16]
-    neighbours: npt.NDArray[np.int16]
+    centre: Tensor
+    neighbours: Tensor
 
 
 def batches_per_landmark(valid: npt.NDArray[np.bool_], settings: PretrainSettings) -> npt.NDArray[np.int64]:
     """Return how many whole batches an epoch holds at each landmark, (L,), from validity (L, N)."""
-    blocks = np.array_split(valid, settings.groups, axis=1)
+    blocks = subject_blocks(valid.shape[1], settings.groups)
     share = settings.batch_size // settings.groups
-    return np.min([block.sum(axis=1) for block in blocks], axis=0) // share
+    return np.min([valid[:, block].sum(axis=1) for block in blocks], axis=0) // share
 
 
 def epoch_batches(valid: npt.NDArray[np.bool_], settings: PretrainSettings, epoch: int) -> list[Batch]:
@@ -78,7 +75,7 @@ def epoch_batches(valid: npt.NDArray[np.bool_], settings: PretrainSettings, epoc
     rng = np.random.default_rng([settings.seed, epoch, 0, BATCH_STREAM])
     counts = batches_per_landmark(valid, settings)
     share = settings.batch_size // settings.groups
-    blocks = np.array_split(np.arange(valid.shape[1]), settings.groups)
+    blocks = [np.array(block) for block in subject_blocks(valid.shape[1], settings.groups)]
     batches = []
     for landmark in rng.permutation(len(valid)):
         count = counts[landmark]
@@ -88,31 +85,29 @@ def epoch_batches(valid: npt.NDArray[np.bool_], settings: PretrainSettings, epoc
     return batches
 
 
-def read_batches(
-    bank: Bank, batches: Sequence[Batch], settings: PretrainSettings, processes: Processes
-) -> Iterator[Patches]:
-    """Yield the patches of each batch; the next are read in the background meanwhile.
+def read_batches(rows: Rows, batches: Sequence[Batch]) -> Iterator[Patches]:
+    """Yield the own patches of each batch, on the rows' device; the rows of the next are read in the background.
 
-    Each bank row is read whole and kept while memory (`row_memory_gb`) allows, so the batches of one landmark and
-    the landmarks that share neighbours read it once.
+    The batches of one landmark should follow each other: they share its rows.
     """
-    row_gb = bank.hu.nbytes / len(bank.grid) / 1e9
-    rows = lru_cache(maxsize=max(1 + settings.neighbours, int(settings.row_memory_gb / row_gb)))(bank.row)
+    landmarks = [batch.landmark for batch in batches]
+    runs = [len(list(run)) for _, run in groupby(landmarks)]
+    neighbours = rows.bank.grid.neighbours[:, : rows.settings.neighbours]
+    visits = [(landmark, *neighbours[landmark].tolist()) for landmark, _ in groupby(landmarks)]
+    coming = iter(batches)
+    for run, (centre, *around) in zip(runs, rows.walk(visits), strict=True):
+        for batch in islice(coming, run):
+            yield _gather(batch, centre, around, rows)
 
-    def read(batch: Batch) -> Patches:
-        own = batch.subjects[processes.own_groups]
-        neighbours = bank.grid.neighbours[batch.landmark, : settings.neighbours]
-        centre = rows(batch.landmark)[own]
-        around = np.empty((len(own), len(neighbours), *centre.shape[1:]), np.int16)
-        for place, neighbour in enumerate(neighbours):
-            around[:, place] = rows(int(neighbour))[own]
-        return Patches(batch, centre, around)
 
-    with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(read, batches[0]) if batches else None
-        for following in [*batches[1:], None]:
-            if ahead is None:
-                return
-            patches = ahead.result()
-            ahead = reader.submit(read, following) if following else None
-            yield patches
+def _gather(batch: Batch, centre: Tensor, around: list[Tensor], rows: Rows) -> Patches:
+    own = batch.subjects[rows.processes.own_groups]
+    places = torch.from_numpy(own.ravel() - rows.subjects.start).to(centre.device)
+
+    def patches(row: Tensor) -> Tensor:
+        return row.index_select(0, places).unflatten(0, own.shape)
+
+    neighbours = centre.new_empty((len(own), len(around), own.shape[1], *centre.shape[1:]))
+    for place, row in enumerate(around):
+        neighbours[:, place] = patches(row)
+    return Patches(batch, patches(centre), neighbours)

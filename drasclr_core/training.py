@@ -22,6 +22,7 @@ from drasclr_core.contrast import Contrast
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.parallel import Processes, joined_processes
+from drasclr_core.rows import Rows
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.telemetry import Telemetry
 from drasclr_core.views import make_views
@@ -107,11 +108,13 @@ class _Loop:
     work: Path
     probe: Probe | None = None
     step: int = 0
+    rows: Rows = field(init=False)
     contrast: Contrast = field(init=False)
     telemetry: Telemetry = field(init=False)
 
     def __post_init__(self) -> None:
         grid = self.bank.grid
+        self.rows = Rows(self.bank, self.settings, self.processes, self.device)
         encoder = initial_encoder(self.settings)
         self.contrast = Contrast(encoder, grid.codes, grid.neighbours, self.settings, self.processes, self.device)
         self.epoch_steps = int(batches_per_landmark(self.bank.valid, self.settings).sum())
@@ -123,7 +126,7 @@ class _Loop:
         """Train to the end; return False if stopped before."""
         saved = time.monotonic()
         progress = tqdm(total=self.steps, initial=self.step, unit="step", disable=None if self._leads else True)
-        with progress, self.telemetry:
+        with progress, self.telemetry, self.rows:
             for patches in self._remaining():
                 stopping = self._learn(patches, stop.wanted)
                 progress.update()
@@ -204,7 +207,7 @@ class _Loop:
             done = self.step - epoch * self.epoch_steps
             if done < self.epoch_steps:
                 batches = epoch_batches(self.bank.valid, self.settings, epoch)[done:]
-                patches = read_batches(self.bank, batches, self.settings, self.processes)
+                patches = read_batches(self.rows, batches)
                 while True:
                     with self.telemetry.waiting():
                         following = next(patches, None)

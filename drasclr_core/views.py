@@ -16,15 +16,15 @@ _QUERY, _KEY, _NEIGHBOUR, _ORDER = range(4)  # random streams of a step
 def make_views(
     patches: Patches, settings: PretrainSettings, processes: Processes, step: int, device: torch.device
 ) -> Views:
-    """Draw and apply the views of one batch; every query, key and neighbour patch draws its own."""
+    """Draw and apply the views of one batch, on `device`; every query, key and neighbour patch draws its own."""
 
-    def views(hu: np.ndarray, kind: int) -> Tensor:
+    def views(hu: Tensor, kind: int) -> Tensor:
         own = [_augmented(hu[i], settings, (step, group, kind), device) for i, group in enumerate(processes.own_groups)]
         return torch.stack(own)
 
     order = np.random.default_rng([settings.seed, step, 0, _ORDER]).permutation(settings.batch_size)
     around = patches.neighbours
-    flat = around.reshape(len(around), -1, *around.shape[3:])
+    flat = around.flatten(1, 2)
     neighbours = views(flat, _NEIGHBOUR).unflatten(1, around.shape[1:3]) if settings.neighbours else torch.empty(0)
     return Views(
         landmark=patches.batch.landmark,
@@ -36,13 +36,11 @@ def make_views(
     )
 
 
-def _augmented(
-    hu: np.ndarray, settings: PretrainSettings, stream: tuple[int, int, int], device: torch.device
-) -> Tensor:
+def _augmented(hu: Tensor, settings: PretrainSettings, stream: tuple[int, int, int], device: torch.device) -> Tensor:
     rng = np.random.default_rng([settings.seed, *stream])
     parameters = draw_views(len(hu), rng)
     generator = torch.Generator(device).manual_seed(int(rng.integers(2**63)))
     shape = (np.count_nonzero(parameters.noise_hu), *hu.shape[1:])
     dtype = torch.float64 if settings.precision == "float64" else torch.float32
     noise = torch.randn(shape, generator=generator, device=device, dtype=dtype)
-    return apply_views(torch.from_numpy(hu).to(device), parameters, noise)
+    return apply_views(hu, parameters, noise)

@@ -17,7 +17,7 @@ LEVELS = {
     1: "phantom cohort folds subject atlas images scan separable dicom lungs lung airways ct_metrics registration "
     "masks landmarks landmark patches disease",
     2: "layers encoder augment moco losses parallel",
-    3: "bank batches contrast views training checkpoint telemetry model_folder embedding dense released",
+    3: "bank shards rows batches contrast views training checkpoint telemetry model_folder embedding dense released",
     4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe survival detection",
     5: "tables figures qc report plan",
     6: "cli",

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from drasclr_core.bank import INNER_CHUNK, Bank, block_length, build_bank, open_bank
+from drasclr_core.bank import Bank, block_length, build_bank, open_bank
 from drasclr_core.errors import InputError
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.patches import write_patches
+from drasclr_core.shards import INNER_CHUNK
 
 SIZE = 4
 IDS = ["s03", "s01", "s20"]  # not in alphabetical order, and to stay so

@@ -1,13 +1,24 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from toy_bank import toy_bank
 
 from drasclr_core.batches import batches_per_landmark, epoch_batches, read_batches
 from drasclr_core.parallel import Processes
+from drasclr_core.rows import Rows
 from drasclr_core.settings import PretrainSettings
 
-SETTINGS = PretrainSettings(batch_size=4, groups=2, neighbours=2, row_memory_gb=1e-9)
+SETTINGS = PretrainSettings(batch_size=4, groups=2, neighbours=2)
 VALID = np.ones((4, 11), bool)
+
+
+def opened(bank, processes, rows):
+    """Return the bank's rows with memory for `rows` of them."""
+    memory_gb = rows * 32**3 * 2 * len(bank.participant_ids) / 1e9
+    settings = replace(SETTINGS, row_memory_gb=memory_gb)
+    return Rows(bank, settings, processes, torch.device("cpu"))
 
 
 def test_each_epoch_visits_every_landmark_in_one_go_and_no_subject_twice():
@@ -50,17 +61,50 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert order(1) != order(1, seed=1)
 
 
+@pytest.mark.parametrize("rows", [3.5, 100])
 @pytest.mark.parametrize("processes", [Processes(0, 1, 2), Processes(0, 2, 2), Processes(1, 2, 2)])
-def test_patches_are_those_of_the_batchs_landmark_neighbours_and_subjects(processes):
+def test_patches_are_those_of_the_batchs_landmark_neighbours_and_subjects(processes, rows):
     bank = toy_bank(subjects=9)
+    for epoch in range(2):
+        batches = epoch_batches(bank.valid, SETTINGS, epoch)
+        with opened(bank, processes, rows) as held:
+            for batch, patches in zip(batches, read_batches(held, batches), strict=True):
+                own = batch.subjects[processes.own_groups]
+                assert patches.batch is batch
+                assert patches.centre.dtype == patches.neighbours.dtype == torch.int16
+                np.testing.assert_array_equal(patches.centre[:, :, 0, 0, 0], 10 * batch.landmark + own)
+                np.testing.assert_array_equal(patches.centre, bank.hu[batch.landmark][own])
+                for place, neighbour in enumerate(bank.grid.neighbours[batch.landmark, :2]):
+                    np.testing.assert_array_equal(patches.neighbours[:, place, :, 0, 0, 0], 10 * neighbour + own)
+                    np.testing.assert_array_equal(patches.neighbours[:, place], bank.hu[neighbour][own])
+
+
+def test_patches_stay_when_their_rows_are_gone():
+    bank, alone = toy_bank(subjects=9), Processes(0, 1, 2)
     batches = epoch_batches(bank.valid, SETTINGS, epoch=0)
-    for batch, patches in zip(batches, read_batches(bank, batches, SETTINGS, processes), strict=True):
-        own = batch.subjects[processes.own_groups]
-        assert patches.batch is batch
-        np.testing.assert_array_equal(patches.centre[:, :, 0, 0, 0], 10 * batch.landmark + own)
-        for place, neighbour in enumerate(bank.grid.neighbours[batch.landmark, :2]):
-            np.testing.assert_array_equal(patches.neighbours[:, place, :, 0, 0, 0], 10 * neighbour + own)
+    with opened(bank, alone, 3.5) as rows:
+        kept = list(read_batches(rows, batches))
+    assert len({batch.landmark for batch in batches}) == 4
+    for batch, patches in zip(batches, kept, strict=True):
+        np.testing.assert_array_equal(patches.centre, bank.hu[batch.landmark][batch.subjects])
+
+
+def test_batches_in_any_order_get_their_own_patches():
+    bank, alone = toy_bank(subjects=9), Processes(0, 1, 2)
+    batches = epoch_batches(bank.valid, SETTINGS, epoch=0)[::3] + epoch_batches(bank.valid, SETTINGS, epoch=1)[::2]
+    with opened(bank, alone, 3.5) as rows:
+        for batch, patches in zip(batches, read_batches(rows, batches), strict=True):
+            np.testing.assert_array_equal(patches.centre, bank.hu[batch.landmark][batch.subjects])
+
+
+def test_no_neighbours_no_neighbours_patches():
+    bank, alone = toy_bank(subjects=9), Processes(0, 1, 2)
+    lonely = PretrainSettings(batch_size=4, groups=2, neighbours=0)
+    with Rows(bank, lonely, alone, torch.device("cpu")) as rows:
+        (patches,) = read_batches(rows, epoch_batches(bank.valid, lonely, epoch=0)[:1])
+    assert patches.neighbours.shape == (2, 0, 2, 32, 32, 32)
 
 
 def test_no_batches_no_patches():
-    assert list(read_batches(toy_bank(), [], SETTINGS, Processes(0, 1, 2))) == []
+    with opened(toy_bank(), Processes(0, 1, 2), 100) as rows:
+        assert list(read_batches(rows, [])) == []
