@@ -1,6 +1,6 @@
 """How fast a landmark row of the bank is read, and what share of its time a training waits for data.
 
-    python benchmarks/rows.py [BANK]
+    python -m benchmarks.rows [BANK]
 
 The rows hold 1,110 subjects, as MosMed's do: the patches of BANK (a bank.zarr), else of two phantoms. Every reader
 has two threads and reads from the page cache; a round reads each file four times and counts the last three. Prints
@@ -21,6 +21,7 @@ import numpy as np
 import SimpleITK as sitk
 import zarr
 
+from benchmarks.side_by_side import print_table
 from drasclr_core.bank import Bank, open_bank
 from drasclr_core.cohort import phantom_ids
 from drasclr_core.landmarks import LandmarkGrid
@@ -95,30 +96,27 @@ def seconds_each(found, patches):
 
 def print_rows(patches):
     """Print the table of the readers; return whether ours reach their goals."""
-    print(f"| reader | row of {len(patches)} subjects | GB/s | of np.fromfile | size | files a row | goal |")
-    print("|---|---|---|---|---|---|---|")
+    rows, reached = [], True
     with TemporaryDirectory() as folder, zarr.config.set({"threading.max_workers": THREADS}):
         found = readers(Path(folder), patches)
-        seconds, reached = seconds_each(found, patches), True
+        seconds = seconds_each(found, patches)
         for (reader, name), (_, path) in found.items():
             ratio = seconds["np.fromfile", "uncompressed"] / seconds[reader, name]
             goal = GOALS.get(name) if reader == "ours" else None
-            files = [file for file in path.rglob("hu/c/**/*") if file.is_file()] or [path]
-            size_mb = sum(file.stat().st_size for file in files) / 1e6
-            share = 1e6 * size_mb / patches.nbytes
-            speed = patches.nbytes / seconds[reader, name] / 1e9
-            print(
-                f"| {reader} | {name} | {speed:.2f} | {ratio:.2f} | {size_mb:.1f} MB, {share:.0%} | {len(files)} "
-                f"| {f'> {goal}' if goal else ''} |"
-            )
             reached &= goal is None or ratio > goal
+            files = [file for file in path.rglob("hu/c/**/*") if file.is_file()] or [path]
+            size = sum(file.stat().st_size for file in files)
+            speed = patches.nbytes / seconds[reader, name] / 1e9
+            cells = [f"{speed:.2f}", f"{ratio:.2f}", f"> {goal}" if goal else ""]
+            rows.append([reader, name, *cells, f"{size / 1e6:.1f}", f"{size / patches.nbytes:.0%}", str(len(files))])
+    print_table(["reader", "row", "GB/s", "of np.fromfile", "goal", "MB", "of its patches", "files"], rows)
     return reached
 
 
 def waiting_share(folder, patches):
     """Return the share of its time that a training waits, of eight landmarks whose rows do not all fit in memory."""
     grid = LandmarkGrid.build(
-        sitk.Image((64,) * 3, sitk.sitkUInt8) + 1, patch_size=PATCH, step=PATCH, neighbours=TRAINING.neighbours
+        sitk.Image((72,) * 3, sitk.sitkUInt8) + 1, patch_size=PATCH, step=PATCH, neighbours=TRAINING.neighbours
     )
     hu = create_rows(zarr.create_group(folder), (len(grid), TRAINED_ON, *[PATCH] * 3), row_compressor())
     for landmark in range(len(grid)):
@@ -140,8 +138,9 @@ def main(bank_path=None):
     reached = print_rows(patches)
     with TemporaryDirectory() as folder:
         share = waiting_share(Path(folder), patches)
-    print(f"\n| training on {TRAINED_ON} subjects, {ROWS_HELD} of 8 rows in memory | measured | goal |\n|---|---|---|")
-    print(f"| waiting for data, share of the time of a step (batch {TRAINING.batch_size}, CPU) | {share:.2%} | < 5 % |")
+    print()
+    task = f"waiting for data, share of a step (CPU, batch {TRAINING.batch_size}, {ROWS_HELD} of 8 rows in memory)"
+    print_table(["figure", "measured", "goal"], [[task, f"{share:.2%}", f"< {WAITING_GOAL:.0%}"]])
     return reached and share < WAITING_GOAL
 
 

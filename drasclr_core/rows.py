@@ -181,13 +181,8 @@ class Rows:
     def _slot(self, slot: int) -> Tensor:
         row = self._slots[slot]
         if row is None:
-            row = self._slots[slot] = self._empty_row()
+            row = self._slots[slot] = torch.empty(self._shape, dtype=torch.int16, device=self.device)
         return row
-
-    def _empty_row(self) -> Tensor:
-        if self.device.type == "cpu":
-            return torch.from_numpy(np.empty(self._shape, np.int16))  # NumPy asks for huge pages, torch does not
-        return torch.empty(self._shape, dtype=torch.int16, device=self.device)
 
 
 def subject_blocks(count: int, groups: int) -> list[range]:
