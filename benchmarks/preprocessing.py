@@ -21,6 +21,7 @@ import SimpleITK as sitk
 from drasclr_core import subject_stages
 from drasclr_core.atlas import write_atlas, write_landmarks
 from drasclr_core.images import read_ct, read_image, resample_isotropic
+from drasclr_core.io import LUNGS
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +46,8 @@ def ingest(scan: Path, folder: Path) -> None:
 
 def segment(scan: Path, folder: Path) -> None:
     """Segment by thresholds, measure on the scan's own grid; make an atlas of the lungs for the next steps."""
-    subject_stages.segment(folder, scan, folder, method="threshold", weights=None)
-    lungs = read_image(folder / "lungs.nii.gz")
+    subject_stages.segment(folder, scan, folder, weights=None)
+    lungs = read_image(folder / LUNGS)
     write_atlas(lungs, folder / "atlas.nii.gz")
     write_landmarks(lungs, folder / "landmarks.json", **GRID)
 

@@ -7,11 +7,9 @@ import SimpleITK as sitk
 
 from drasclr_core.errors import InputError
 from drasclr_core.images import read_image, write_image
-from drasclr_core.io import RECORD, atomic_path, read_record, write_json
+from drasclr_core.io import LUNGS, RECORD, atomic_path, read_record, write_json
 from drasclr_core.landmark_files import load_corners
 from drasclr_core.landmarks import Convention, LandmarkGrid
-
-LUNGS = "lungs.nii.gz"
 
 
 def read_atlas_mask(source: str | Path, spacing_mm: float) -> sitk.Image:

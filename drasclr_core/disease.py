@@ -10,7 +10,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from drasclr_core.images import read_image
-from drasclr_core.io import read_json, read_record, write_json
+from drasclr_core.io import CT, read_json, read_record, write_json
 from drasclr_core.patches import STORE, cut_patches, open_patches
 from drasclr_core.phantom_labels import DISEASES
 
@@ -77,7 +77,7 @@ def measure_disease(phantom: str | Path, ingested: str | Path, patches: str | Pa
     store = open_patches(Path(patches) / STORE)
     arrays: Any = {name: store[name] for name in ("index_zyx", "valid", "hu")}
     starts_zyx, valid, edge = arrays["index_zyx"][:], arrays["valid"][:], arrays["hu"].shape[1]
-    counts = label_counts(truth, lungs, read_image(Path(ingested) / "ct.nii.gz"), starts_zyx, edge)
+    counts = label_counts(truth, lungs, read_image(Path(ingested) / CT), starts_zyx, edge)
     diseased = dict(zip(DISEASES, counts[:, 1:].T, strict=True))
     disease = PatchDisease(edge**3, valid, counts.sum(axis=1), diseased)
     write_json(folder / COUNTS, _to_json(disease))

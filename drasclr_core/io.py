@@ -18,6 +18,8 @@ from drasclr_core.errors import InputError, QualityError
 logger = logging.getLogger(__name__)
 
 RECORD = "record.json"
+CT, LUNGS, TRANSFORM = "ct.nii.gz", "lungs.nii.gz", "atlas_to_subject.mat"
+"""What the stages ingest, segment and register write beside their record (a phantom's folder holds the first two)."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from drasclr_core import masks
 from drasclr_core.airways import find_airways
 from drasclr_core.errors import InputError, QualityError, is_machine_fault
 from drasclr_core.images import coarse_copy
-from drasclr_core.lung_weights import R231_SHA256, check_weights, import_lungmask
+from drasclr_core.lung_weights import import_lungmask
 from drasclr_core.masks import BoolArray
 
 logger = logging.getLogger(__name__)
@@ -58,17 +58,15 @@ def segment_threshold(ct: sitk.Image) -> sitk.Image:
     return _refine(ct, coarse, sides)
 
 
-def segment_lungmask(ct: sitk.Image, weights: str | Path, sha256: str | None = R231_SHA256) -> sitk.Image:
+def segment_lungmask(ct: sitk.Image, weights: Path) -> sitk.Image:
     """Segment the lungs with lungmask's R231 network, on a GPU where there is one.
 
     Parameters
     ----------
     ct : sitk.Image
         HU, 3D, any orientation.
-    weights : path
-        The network's weights; nothing is downloaded.
-    sha256 : str or None
-        The digest the weights must have; None for weights of one's own training.
+    weights : Path
+        The network's weights, as `lung_weights.check_weights` returns them: checked once, not for every scan.
 
     Returns
     -------
@@ -78,21 +76,20 @@ def segment_lungmask(ct: sitk.Image, weights: str | Path, sha256: str | None = R
     Raises
     ------
     InputError
-        If the weights are missing, not the expected ones, or do not fit the network.
+        If the weights do not fit the network.
 
     References
     ----------
     Hofmanninger et al., "Automatic lung segmentation in routine imaging is primarily a data diversity problem, not a
     methodology problem", European Radiology Experimental 2020.
     """
-    path = check_weights(weights, sha256)
     network = import_lungmask()
     try:
-        inferer = network.LMInferer(modelpath=str(path), batch_size=_NETWORK_SLICES, tqdm_disable=True)
+        inferer = network.LMInferer(modelpath=str(weights), batch_size=_NETWORK_SLICES, tqdm_disable=True)
     except RuntimeError as error:
         if is_machine_fault(error):
             raise
-        raise InputError(f"{path}: the weights do not fit lungmask's network: fetch R231 again.") from error
+        raise InputError(f"{weights}: the weights do not fit lungmask's network: fetch R231 again.") from error
     lungs = sitk.GetImageFromArray(inferer.apply(ct))
     lungs.CopyInformation(ct)
     return lungs

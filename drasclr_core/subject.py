@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from drasclr_core.errors import InputError
 from drasclr_core.images import read_image
-from drasclr_core.io import Record, read_record
+from drasclr_core.io import CT, LUNGS, TRANSFORM, Record, read_record
 from drasclr_core.patches import STORE, open_patches
 from drasclr_core.registration import read_transform
 
@@ -38,17 +38,17 @@ class Subject:
     @cached_property
     def ct(self) -> sitk.Image:
         """The isotropic volume, int16 HU."""
-        return read_image(self._folder("ingest") / "ct.nii.gz")
+        return read_image(self._folder("ingest") / CT)
 
     @cached_property
     def lungs(self) -> sitk.Image:
         """The lung mask on the grid of `ct`, uint8: 1 right, 2 left."""
-        return read_image(self._folder("segment") / "lungs.nii.gz")
+        return read_image(self._folder("segment") / LUNGS)
 
     @cached_property
     def transform(self) -> sitk.AffineTransform:
         """The affine from atlas points to the subject's, LPS millimetres."""
-        return read_transform(self._folder("register") / "atlas_to_subject.mat")
+        return read_transform(self._folder("register") / TRANSFORM)
 
     @cached_property
     def patches(self) -> npt.NDArray[np.int16]:

@@ -7,15 +7,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from drasclr_core.ct_metrics import ct_metrics
-from drasclr_core.errors import InputError
 from drasclr_core.images import read_ct, read_image, resample_isotropic, write_image
-from drasclr_core.io import read_json
+from drasclr_core.io import CT, LUNGS, TRANSFORM, read_json
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.lungs import lung_metrics, segment_lungmask, segment_threshold
 from drasclr_core.patches import STORE, check_valid, cut_patches, patch_starts, write_patches
 from drasclr_core.registration import RegistrationLimits, read_transform, register_to_atlas, write_transform
-
-CT, LUNGS, TRANSFORM = "ct.nii.gz", "lungs.nii.gz", "atlas_to_subject.mat"
 
 Metrics = dict[str, Any]
 
@@ -29,21 +26,17 @@ def ingest(scan: str | Path, folder: Path, *, spacing_mm: float, axes: str) -> M
     return {**native, "size": list(isotropic.GetSize())}
 
 
-def segment(ingested: str | Path, scan: str | Path, folder: Path, *, method: str, weights: str | None) -> Metrics:
+def segment(ingested: str | Path, scan: str | Path, folder: Path, *, weights: Path | None) -> Metrics:
     """Write the lung mask of an ingested volume, ``lungs.nii.gz`` (1 right, 2 left); return volumes and densities.
 
-    The densities are taken from the scan itself, where interpolation has not changed the tail of the histogram.
+    `weights` are lungmask's, checked; None segments by thresholds. The densities are taken from the scan itself, where
+    interpolation has not changed the tail of the histogram.
     """
     ct = read_image(Path(ingested) / CT)
-    if method == "threshold":
-        lungs = segment_threshold(ct)
-    elif weights is None:
-        raise InputError("segmentation.weights is null: lungmask needs a file (`drasclr fetch-weights`).")
-    else:
-        lungs = segment_lungmask(ct, weights)
+    lungs = segment_threshold(ct) if weights is None else segment_lungmask(ct, weights)
     metrics = {**lung_metrics(lungs), **ct_metrics(read_ct(scan), lungs)}
     write_image(lungs, folder / LUNGS)
-    return {"method": method, **metrics}
+    return {"method": "threshold" if weights is None else "lungmask", **metrics}
 
 
 def register(

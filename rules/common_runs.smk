@@ -72,9 +72,8 @@ def launcher(wildcards):
     processes = pretrain_settings(config, wildcards.run)["processes"]
     if processes == 1:
         return python
-    return (
-        f"{python} -m torch.distributed.run --standalone --nproc-per-node {processes}"
-    )
+    torchrun = shlex.quote(repo("workflow_scripts/_torchrun.py"))
+    return f"{python} {torchrun} --standalone --nproc-per-node {processes}"
 
 
 def training_threads(wildcards):

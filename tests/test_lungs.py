@@ -171,7 +171,7 @@ def random_weights(tmp_path_factory):
 
 def test_lungmask_is_called_as_its_own_api_is(random_weights):
     ct = thorax((4.0, 4.0, 4.0)).ct[:, :, 30:32]
-    found = segment_lungmask(ct, random_weights, sha256=None)
+    found = segment_lungmask(ct, random_weights)
     network = lung_weights.import_lungmask()
     expected = network.LMInferer(modelpath=str(random_weights), tqdm_disable=True).apply(ct)
     assert np.unique(expected).size > 1
@@ -181,7 +181,7 @@ def test_lungmask_is_called_as_its_own_api_is(random_weights):
 
 def test_missing_weights_say_how_to_get_them(tmp_path):
     with pytest.raises(InputError, match=r"drasclr fetch-weights.*segmentation\.weights"):
-        segment_lungmask(thorax().ct, tmp_path / "none.pth")
+        lung_weights.check_weights(tmp_path / "none.pth")
 
 
 def test_other_weights_are_refused(random_weights):

@@ -111,7 +111,7 @@ def train(folder, name, processes, **settings):
     job["params"]["settings"] |= settings
     launcher = [sys.executable]
     if processes > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        launcher += [str(ROOT / "workflow_scripts/_torchrun.py"), "--standalone", "--nproc-per-node", str(processes)]
     command = [*launcher, str(ROOT / "workflow_scripts/pretrain_encoder.py"), json.dumps(job)]
     succeeded(subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False))
     return folder / name

@@ -1,6 +1,6 @@
 """Train an encoder on the bank; started by python, torchrun or srun.
 
-Exits with 75 where it stopped before its end, with a checkpoint, to be started again (torchrun turns that into 1).
+Exits with 75 where it stopped before its end, with a checkpoint, to be started again (torchrun alone makes 1 of it).
 """
 
 import sys

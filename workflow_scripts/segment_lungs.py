@@ -8,11 +8,11 @@ from drasclr_core.subject_stages import segment
 
 
 def main(job):
-    if job.params.method == "lungmask":
-        check_weights(job.params.weights)  # here: inside the stage, bad weights would exclude everybody
+    # Here: inside the stage, bad weights would exclude everybody.
+    weights = check_weights(job.params.weights) if job.params.method == "lungmask" else None
 
     def work(folder):
-        return segment(job.input.volume, job.params.scan, folder, method=job.params.method, weights=job.params.weights)
+        return segment(job.input.volume, job.params.scan, folder, weights=weights)
 
     run_subject_stage(job.output.lungs, "segment", job.wildcards.id, [job.input.volume], work)
 

@@ -1,0 +1,83 @@
+"""Two processes on one training: they stop at the same step, go on from the same checkpoint, and agree with one."""
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from toy_bank import toy_bank
+from two_processes import SETTINGS
+
+from drasclr_core.checkpoint import newest_checkpoint
+from drasclr_core.training import pretrain
+
+STEPS = 8
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The folder of a training by two processes, and what each of them tells."""
+    work = tmp_path_factory.mktemp("two")
+    with ExitStack() as stack:
+        free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        ports = " ".join(str(server.getsockname()[1]) for server in free)
+    root = Path(__file__).parents[1]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "PORTS": ports, "PYTHONPATH": str(root)}
+    command = [sys.executable, str(root / "tests/two_processes.py"), str(work)]
+    both = [
+        subprocess.Popen(command, env={**os.environ, **shared, "RANK": rank}, stderr=subprocess.PIPE, text=True)
+        for rank in "01"
+    ]
+    logs = [process.communicate(timeout=100)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], "\n".join(logs)[-3000:]
+    return work, [json.loads((work / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """The folder of the same training by one process, without interruption."""
+    work = tmp_path_factory.mktemp("one")
+    pretrain(toy_bank(), replace(SETTINGS, probe_steps=0), work)
+    return work
+
+
+def test_one_process_out_of_time_stops_both_at_the_same_step(two):
+    for told in two[1]:
+        assert told["stopped"]
+        assert max(told["left"]) == "checkpoint-000000002.pt"
+        assert told["finished"]
+
+
+def test_only_the_leading_process_probes(two):
+    assert [told["probes"] for told in two[1]] == [[0, 0], []]  # at steps 4 and 8
+    with (two[0] / "metrics.csv").open() as file:
+        assert [row["probe_score"] for row in csv.DictReader(file)] == ["", "0.5", "0.5"]
+
+
+def test_processes_that_find_different_checkpoints_refuse_to_go_on(two):
+    for told in two[1]:
+        assert "find checkpoints of steps [8, 0]" in told["fault"]
+
+
+def test_two_processes_end_as_one_does(two, one):
+    ours, theirs = newest_checkpoint(two[0]), newest_checkpoint(one)
+    assert ours["step"] == theirs["step"] == STEPS
+    for part in ("encoder", "key_encoder", "queues"):
+        for name, value in theirs["contrast"][part].items():
+            if not name.endswith("num_batches_tracked"):  # grows with the groups of one process
+                torch.testing.assert_close(ours["contrast"][part][name], value, rtol=0, atol=1e-8, msg=name)
+
+
+def test_the_launcher_passes_their_status_on(tmp_path):
+    (tmp_path / "stopped.py").write_text("raise SystemExit(75)")
+    launcher = Path(__file__).parents[1] / "workflow_scripts/_torchrun.py"
+    command = [sys.executable, str(launcher), "--standalone", "--nproc-per-node", "2", str(tmp_path / "stopped.py")]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert process.returncode == 75, process.stderr[-3000:]
