@@ -38,7 +38,7 @@ class _DamagedError(Exception):
 
 
 def row_compressor() -> BloscCodec:
-    """Return the codec of a bank's rows: of those tried the only one that decodes at the speed of memory."""
+    """Return the codec of a bank's rows: of those tried the fastest to decode."""
     return BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=2)
 
 
@@ -127,7 +127,7 @@ class RowFiles:
         try:
             with path.open("rb", buffering=0) as file:
                 index = self._index(file.fileno())
-                # A task per thread, not per chunk: to hand out each chunk took a tenth of the time.
+                # A task per thread, not per chunk: handing out every chunk took about a tenth of the time.
                 read = partial(self._read_chunks, file.fileno(), index, out, begin, places)
                 shares = [self._helpers.submit(read) for _ in range(THREADS - 1)]
                 try:
