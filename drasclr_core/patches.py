@@ -41,6 +41,27 @@ def map_points(transform: sitk.Transform, points_mm: npt.NDArray[np.floating]) -
     return (np.asarray(points_mm, np.float64) - centre) @ matrix.T + centre + affine.GetTranslation()
 
 
+def check_volume(grid: LandmarkGrid, image: sitk.Image) -> None:
+    """Refuse a volume on which the grid's patches cannot be cut.
+
+    Raises
+    ------
+    InputError
+        If the volume's spacing is not the grid's, or the convention is ``released`` and its axes are not the atlas's.
+    """
+    if not np.allclose(image.GetSpacing(), grid.spacing_mm, rtol=1e-4):
+        raise InputError(
+            f"The volume's spacing is {image.GetSpacing()} mm, the landmark grid's {grid.spacing_mm} mm: "
+            "resample both to preprocess.spacing_mm."
+        )
+    direction = np.reshape(image.GetDirection(), (3, 3))
+    if grid.convention == "released" and not np.array_equal(np.rint(direction), np.diag(grid.direction)):
+        raise InputError(
+            f"The volume's axes {image.GetDirection()} are not the atlas's {grid.direction}, which the convention "
+            "`released` needs: set preprocess.axes to the atlas file's axes (LAS for the published one)."
+        )
+
+
 def patch_starts(grid: LandmarkGrid, transform: sitk.Transform, image: sitk.Image) -> npt.NDArray[np.int64]:
     """Return where each landmark's patch begins in a subject's volume.
 
@@ -66,17 +87,8 @@ def patch_starts(grid: LandmarkGrid, transform: sitk.Transform, image: sitk.Imag
     InputError
         If the volume's spacing is not the grid's, or the convention is ``released`` and its axes are not the atlas's.
     """
-    if not np.allclose(image.GetSpacing(), grid.spacing_mm, rtol=1e-4):
-        raise InputError(
-            f"The volume's spacing is {image.GetSpacing()} mm, the landmark grid's {grid.spacing_mm} mm: "
-            "resample both to preprocess.spacing_mm."
-        )
+    check_volume(grid, image)
     direction = np.reshape(image.GetDirection(), (3, 3))
-    if grid.convention == "released" and not np.array_equal(np.rint(direction), np.diag(grid.direction)):
-        raise InputError(
-            f"The volume's axes {image.GetDirection()} are not the atlas's {grid.direction}, which the convention "
-            "`released` needs: set preprocess.axes to the atlas file's axes (LAS for the published one)."
-        )
     offset_mm = map_points(transform, grid.points_mm) - image.GetOrigin()
     index = offset_mm @ np.linalg.inv(direction * image.GetSpacing()).T
     to_corner = (grid.patch_size - 1) / 2 if grid.convention == "centre" else 0.0
