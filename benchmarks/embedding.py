@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import zarr
 from side_by_side import in_turns, print_table, released_module
 
-from drasclr_core.bank import Bank
+from drasclr_core.bank import build_bank, open_bank
 from drasclr_core.embedding import embed_bank, embed_locations
 from drasclr_core.encoder import Encoder, normalise_hu
 from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.patches import ct_compressor
+from drasclr_core.patches import STORE, write_patches
 from drasclr_core.released import released_names
 
 SEED = 0
@@ -46,10 +45,8 @@ def released_encoder(folder, encoder):
 
 
 def write_bank(folder, landmarks, subjects):
-    """Return an opened bank of smooth random patches at random landmarks."""
+    """Return an opened bank of smooth random patches at random landmarks, as the bank stage writes it."""
     rng = np.random.default_rng(SEED)
-    coarse = rng.integers(-1000, 100, (landmarks, subjects, 8, 8, 8), dtype=np.int16)
-    hu = coarse.repeat(4, 2).repeat(4, 3).repeat(4, 4) + rng.integers(-40, 40, (landmarks, subjects, 32, 32, 32))
     points_mm = rng.uniform(-150, 150, (landmarks, 3))
     low_mm, high_mm = points_mm.min(axis=0), points_mm.max(axis=0)
     grid = LandmarkGrid(
@@ -63,9 +60,15 @@ def write_bank(folder, landmarks, subjects):
         code_low_mm=low_mm,
         code_high_mm=high_mm,
     )
-    chunk = (1, subjects, 32, 32, 32)
-    store = zarr.create_array(folder / "hu", data=hu.astype(np.int16), chunks=chunk, compressors=ct_compressor())
-    return Bank(store, np.ones((landmarks, subjects), bool), [f"s{i}" for i in range(subjects)], grid)
+    ids = [f"s{i}" for i in range(subjects)]
+    index, valid = np.zeros((landmarks, 3), np.int64), np.ones(landmarks, bool)
+    for name in ids:
+        coarse = rng.integers(-1000, 100, (landmarks, 8, 8, 8), dtype=np.int16)
+        hu = coarse.repeat(4, 1).repeat(4, 2).repeat(4, 3)
+        hu += rng.integers(-40, 40, hu.shape, dtype=np.int16)
+        write_patches(folder / name / STORE, hu, index, valid)
+    build_bank([folder / name for name in ids], ids, folder / "bank.zarr", grid=grid)
+    return open_bank(folder / "bank.zarr")
 
 
 def export(bank, encoder):
