@@ -25,6 +25,7 @@ def encoder():
         torch.nn.init.normal_(conv.routing.weight, 0, 2)
         norm.running_mean.normal_(0, 0.1)
         norm.running_var.uniform_(0.05, 0.3)
+    encoder.norms[-1].weight.data.fill_(0.03)  # features below 1, where absolute tolerances mean something
     return encoder.eval()
 
 
@@ -80,7 +81,7 @@ def test_block_1_is_a_landmark_at_every_window(encoder, convention, stride):
     found = dense_values(model, ct, lungs, transform, stride=stride, block=1)
     assert found.voxels_zyx.tolist() == window_voxels(sitk.GetArrayFromImage(lungs), stride).tolist()
     expected = slowly(encoder, model.grid, found.voxels_zyx, ct, transform)
-    assert np.ptp(expected, axis=0).min() > 0.01
+    assert np.ptp(expected, axis=0).min() > 0.005
     np.testing.assert_allclose(found.values, expected, rtol=0, atol=1e-5)
 
 
