@@ -1,5 +1,5 @@
 # `make lint` and `make test` are what CI runs; both expect an environment with the `dev` extra.
-.PHONY: lint test format
+.PHONY: lint test format benchmarks
 
 lint:
 	ruff check
@@ -15,3 +15,11 @@ format:
 	ruff check --fix
 	ruff format
 	snakefmt Snakefile rules
+
+# Ours beside the released code: make benchmarks RELEASED=../DrasCLR, a checkout of github.com/batmanlab/DrasCLR.
+benchmarks:
+	python benchmarks/layers.py --released $(RELEASED)
+	python benchmarks/step.py --released $(RELEASED)
+	python benchmarks/embedding.py --released $(RELEASED)
+	python benchmarks/rows.py
+	python benchmarks/dense.py

@@ -1,6 +1,6 @@
 """How fast a landmark row of the bank is read, and what share of its time a training waits for data.
 
-    python -m benchmarks.rows [BANK]
+    python benchmarks/rows.py [BANK]
 
 The rows hold 1,110 subjects, as MosMed's do: the patches of BANK (a bank.zarr), else of two phantoms. Every reader
 has two threads and reads from the page cache; a round reads each file four times and counts the last three. Prints
@@ -20,8 +20,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import SimpleITK as sitk
 import zarr
+from side_by_side import print_table
 
-from benchmarks.side_by_side import print_table
 from drasclr_core.bank import Bank, open_bank
 from drasclr_core.cohort import phantom_ids
 from drasclr_core.landmarks import LandmarkGrid

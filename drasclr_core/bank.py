@@ -57,7 +57,7 @@ class Bank:
         Raises
         ------
         InputError
-            If the row's file is missing or damaged.
+            If the row's file is missing, cut short, or its index is damaged.
         """
         if self._files:
             self._files.read(landmark, out, begin)

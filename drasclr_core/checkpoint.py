@@ -7,7 +7,8 @@ follow from the step.
 """
 
 import logging
-import pickle
+import os
+import zipfile
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -27,23 +28,31 @@ class State(TypedDict):
 
 
 def save_checkpoint(work: Path, state: State, kept: int) -> None:
-    """Write a checkpoint into a training's folder, then drop all but the newest `kept`; one process writes."""
+    """Write a checkpoint into a training's folder, then drop all but the newest `kept`; one process writes.
+
+    Those of later steps are dropped too: a training that has gone back behind them could not read them.
+    """
     for stray in work.glob(".*.checkpoint-*.pt"):  # of a writer that was killed: each may be a gigabyte
         stray.unlink()
-    with atomic_path(work / f"checkpoint-{state['step']:09d}.pt") as path:
+    newest = work / f"checkpoint-{state['step']:09d}.pt"
+    with atomic_path(newest) as path:
         torch.save(dict(state), path)
-    for old in _checkpoints(work)[:-kept]:
-        old.unlink()
+        with path.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut could leave the name without its content
+    checkpoints = _checkpoints(work)
+    place = checkpoints.index(newest)
+    for path in [*checkpoints[: max(0, place + 1 - kept)], *checkpoints[place + 1 :]]:
+        path.unlink()
 
 
 def newest_checkpoint(work: Path) -> State | None:
     """Return the newest checkpoint that can be read, on the CPU; None where there is none."""
     for path in reversed(_checkpoints(work)):
-        try:
-            state: State = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            logger.warning("%s is damaged (%s): the one before it is tried", path, error)
+        damage = _damage(path)
+        if damage:
+            logger.warning("%s is damaged (%s): the one before it is tried", path, damage)
             continue
+        state: State = torch.load(path, map_location="cpu", weights_only=True)
         logger.info("read %s", path)
         return state
     return None
@@ -53,6 +62,15 @@ def drop_checkpoints(work: Path) -> None:
     """Remove all checkpoints, so that what else is left of a finished training is never gone on with."""
     for path in _checkpoints(work):
         path.unlink()
+
+
+def _damage(path: Path) -> str | None:
+    """Return what is wrong with a file, by the checksums of its parts, which torch does not look at."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except zipfile.BadZipFile as error:
+        return str(error)
 
 
 def _checkpoints(work: Path) -> list[Path]:

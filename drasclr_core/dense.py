@@ -178,6 +178,10 @@ def _check(grid: LandmarkGrid, ct: sitk.Image, lungs: sitk.Image, **numbers: int
             raise InputError(f"{name} is {value}: a sliding window needs at least 1.")
     if ct.GetSize() != lungs.GetSize():
         raise InputError(f"The volume has {ct.GetSize()} voxels, its lung mask {lungs.GetSize()}: segment this volume.")
+    for part in ("Spacing", "Origin", "Direction"):
+        ours, theirs = (getattr(image, f"Get{part}")() for image in (ct, lungs))
+        if not np.allclose(ours, theirs):
+            raise InputError(f"{part} of the volume is {ours}, of its lung mask {theirs}: segment this volume.")
     if not sitk.GetArrayViewFromImage(lungs).any():
         raise InputError("The lung mask is empty: there is nowhere to put a window; check the segmentation.")
     check_volume(grid, ct)

@@ -53,7 +53,7 @@ class PretrainSettings:
     log_steps : int
         Steps per row of the metrics.
     row_memory_gb : float
-        Memory for bank rows, those held ahead included, in 10^9 bytes.
+        Memory of each process for bank rows, those held ahead included, in 10^9 bytes.
     probe_steps : int
         Steps between online linear probes; 0 for none.
     probe_task : str

@@ -120,7 +120,7 @@ class RowFiles:
         Raises
         ------
         InputError
-            If the file is missing or damaged.
+            If the file is missing, cut short, or its index is damaged; damage within the patches is not noticed.
         """
         path = self.folder / self.array.metadata.encode_chunk_key((landmark, *[0] * (self.array.ndim - 1)))
         places = iter(range(begin // self.inner, -(-(begin + len(out)) // self.inner)))

@@ -29,13 +29,35 @@ def test_the_newest_stay(tmp_path, kept):
     assert names(tmp_path) == [f"checkpoint-{step:09d}.pt" for step in range(6 - kept, 6)]
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"no zip at all"])
-def test_damaged_ones_are_passed_over(tmp_path, content):
+def emptied(content):
+    return b""
+
+
+def halved(content):
+    return content[: len(content) // 2]
+
+
+def flipped(content):
+    """Change one bit of the stored keys."""
+    place = content.index(torch.full((4,), 3.0).numpy().tobytes())
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("damage", [emptied, halved, flipped])
+def test_a_damaged_one_is_passed_over(tmp_path, damage):
     for step in (1, 2, 3):
         save_checkpoint(tmp_path, state(step), kept=3)
-    for step in (2, 3):
-        (tmp_path / f"checkpoint-{step:09d}.pt").write_bytes(content)
-    assert newest_checkpoint(tmp_path)["step"] == 1
+    newest = tmp_path / "checkpoint-000000003.pt"
+    newest.write_bytes(damage(newest.read_bytes()))
+    assert newest_checkpoint(tmp_path)["step"] == 2
+
+
+@pytest.mark.parametrize("kept", [1, 2])
+def test_what_is_saved_stays_though_damaged_ones_of_later_steps_lie_there(tmp_path, kept):
+    for step in (1000, 1500):
+        (tmp_path / f"checkpoint-{step:09d}.pt").write_bytes(b"")
+    save_checkpoint(tmp_path, state(300), kept)
+    assert names(tmp_path) == ["checkpoint-000000300.pt"]
 
 
 def test_a_disk_that_is_full_costs_no_checkpoint(tmp_path, monkeypatch):

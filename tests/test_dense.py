@@ -90,6 +90,7 @@ def test_the_windows_of_a_block_share_the_mean_of_their_codes(encoder):
     mask = np.zeros(SHAPE, np.uint8)
     mask[5, 7, [8, 9, 10, 15]] = mask[5, 8, 8] = 1  # in blocks of 8 voxels: four in the one, one in the next
     lungs = sitk.GetImageFromArray(mask)
+    lungs.CopyInformation(ct)
     found = dense_values(model, ct, lungs, transform, stride=1, block=8)
     assert found.voxels_zyx.tolist() == [[5, 7, 8], [5, 7, 9], [5, 7, 10], [5, 7, 15], [5, 8, 8]]
     starts = found.voxels_zyx - 15
@@ -176,5 +177,8 @@ def test_another_grid_is_refused(encoder):
     with pytest.raises(InputError, match="lung mask"):
         dense_values(toy_model(encoder), ct, lungs[1:, :, :], transform, stride=2, block=2)
     ct.SetSpacing((2, 2, 2))
+    with pytest.raises(InputError, match="Spacing of the volume"):
+        dense_values(toy_model(encoder), ct, lungs, transform, stride=2, block=2)
+    lungs.SetSpacing((2, 2, 2))
     with pytest.raises(InputError, match="spacing"):
         dense_values(toy_model(encoder), ct, lungs, transform, stride=2, block=2)

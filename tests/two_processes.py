@@ -13,11 +13,11 @@ from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import pretrain
 
 SETTINGS = PretrainSettings(
-    epochs=1,
-    batch_size=4,
+    epochs=2,
+    batch_size=8,
     groups=2,
     neighbours=1,
-    queue_size=6,
+    queue_size=10,
     feature_dim=8,
     num_experts=2,
     precision="float64",
