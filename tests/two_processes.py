@@ -1,9 +1,10 @@
-"""What each of two processes does in test_processes.py: be stopped, go on, and miss a checkpoint."""
+"""What each of two processes does in test_processes.py: be stopped, go on, miss a checkpoint. Alone, one trains."""
 
 import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from toy_bank import toy_bank
@@ -58,5 +59,8 @@ def main(work, rank):
 
 
 if __name__ == "__main__":
-    rank = os.environ["RANK"]
-    (Path(sys.argv[1]) / f"{rank}.json").write_text(json.dumps(main(Path(sys.argv[1]), int(rank))))
+    rank, folder = os.environ.get("RANK"), Path(sys.argv[1])
+    if rank:
+        (folder / f"{rank}.json").write_text(json.dumps(main(folder, int(rank))))
+    else:
+        pretrain(toy_bank(), replace(SETTINGS, probe_steps=0), folder)
