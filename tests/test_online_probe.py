@@ -1,39 +1,28 @@
 import copy
 import csv
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from toy_bank import SETTINGS as TOY
 from toy_bank import toy_bank
 
 from drasclr_core.encoder import normalise_hu
 from drasclr_core.errors import InputError
 from drasclr_core.online_probe import OnlineProbe
-from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import initial_encoder, pretrain
 
-SETTINGS = PretrainSettings(
-    batch_size=4,
-    epochs=1,
-    groups=2,
-    queue_size=6,
-    feature_dim=8,
-    num_experts=2,
-    device="cpu",
-    cpu_threads=1,
-    log_steps=3,
-    probe_steps=4,
-    probe_landmarks=2,
-)
+SETTINGS = replace(TOY, epochs=1, probe_steps=4, probe_landmarks=2)
 FEV1PP = [95.0, 80, 61, 103, 47, 72, 88, 35]
 FOLDS = {f"s{i}": i % 2 for i in range(8)}
 PARTICIPANTS = pd.DataFrame({"participant_id": list(FOLDS), "fev1pp": FEV1PP})
 
 
 def changed(**changes):
-    return PretrainSettings(**{**vars(SETTINGS), **changes})
+    return replace(SETTINGS, **changes)
 
 
 def probe(bank=None, settings=SETTINGS, participants=PARTICIPANTS):

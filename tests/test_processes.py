@@ -7,14 +7,17 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from toy_bank import toy_bank
+from two_processes import SETTINGS
 
 from drasclr_core.checkpoint import newest_checkpoint
+from drasclr_core.training import pretrain
 
 ROOT = Path(__file__).parents[1]
-SCRIPT = ROOT / "tests/two_processes.py"
 STEPS = 8
 
 
@@ -26,7 +29,7 @@ def two(tmp_path_factory):
         free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
         ports = " ".join(str(server.getsockname()[1]) for server in free)
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "PORTS": ports, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(SCRIPT), str(work)]
+    command = [sys.executable, str(ROOT / "tests/two_processes.py"), str(work)]
     both = [
         subprocess.Popen(command, env={**os.environ, **shared, "RANK": rank}, stderr=subprocess.PIPE, text=True)
         for rank in "01"
@@ -40,8 +43,7 @@ def two(tmp_path_factory):
 def one(tmp_path_factory):
     """The folder of the same training by one process, without interruption."""
     work = tmp_path_factory.mktemp("one")
-    # A process of its own, too: in float64 the last bits depend on what else a process has loaded and run.
-    subprocess.run([sys.executable, str(SCRIPT), str(work)], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    pretrain(toy_bank(), replace(SETTINGS, probe_steps=0), work)
     return work
 
 

@@ -3,35 +3,24 @@ import math
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 import torch
+from toy_bank import SETTINGS as TOY
 from toy_bank import toy_bank
 
 from drasclr_core import training
 from drasclr_core.errors import InputError
 from drasclr_core.parallel import Processes
-from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import cosine_rate, initial_encoder, pretrain
 
-SETTINGS = PretrainSettings(
-    epochs=2,
-    batch_size=4,
-    groups=2,
-    queue_size=6,
-    feature_dim=8,
-    num_experts=2,
-    device="cpu",
-    cpu_threads=1,
-    log_steps=3,
-    learning_rate=0.05,
-    key_momentum=0.9,
-)
+SETTINGS = replace(TOY, epochs=2, learning_rate=0.05, key_momentum=0.9)
 STEPS = 16  # 2 epochs, 4 landmarks, 8 subjects in batches of 4
 
 
 def changed(**changes):
-    return PretrainSettings(**{**vars(SETTINGS), **changes})
+    return replace(SETTINGS, **changes)
 
 
 def same(a, b):

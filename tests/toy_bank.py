@@ -5,15 +5,27 @@ import zarr
 
 from drasclr_core.bank import Bank
 from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.settings import PretrainSettings
 
-POINTS_MM = np.array([[0.0, 0, 0], [26, 0, 0], [0, 26, 0], [0, 0, 26]])
+SETTINGS = PretrainSettings(
+    batch_size=4,
+    groups=2,
+    queue_size=6,
+    feature_dim=8,
+    num_experts=2,
+    device="cpu",
+    cpu_threads=1,
+    log_steps=3,
+)
+"""A training on the toy bank takes a second."""
 
 
 def toy_grid():
-    low, high = POINTS_MM.min(0), POINTS_MM.max(0)
+    points_mm = np.array([[0.0, 0, 0], [26, 0, 0], [0, 26, 0], [0, 0, 26]])
+    low, high = points_mm.min(0), points_mm.max(0)
     return LandmarkGrid(
-        points_mm=POINTS_MM,
-        codes=2 * (POINTS_MM - low) / (high - low) - 1,
+        points_mm=points_mm,
+        codes=2 * (points_mm - low) / (high - low) - 1,
         neighbours=np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]),
         patch_size=32,
         convention="centre",

@@ -1,4 +1,4 @@
-"""What each of two processes does in test_processes.py: be stopped, go on, miss a checkpoint. Alone, one trains."""
+"""What each of two processes does in test_processes.py: be stopped, go on, and miss a checkpoint."""
 
 import json
 import os
@@ -7,24 +7,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from toy_bank import SETTINGS as TOY
 from toy_bank import toy_bank
 
 from drasclr_core.errors import InputError
-from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import pretrain
 
-SETTINGS = PretrainSettings(
-    epochs=2,
-    batch_size=8,
-    groups=2,
+SETTINGS = replace(
+    TOY,
+    epochs=1,
     neighbours=1,
-    queue_size=10,
-    feature_dim=8,
-    num_experts=2,
     precision="float64",
-    device="cpu",
-    cpu_threads=1,
-    log_steps=3,
     learning_rate=0.05,
     checkpoint_minutes=0,
     time_limit_minutes=60,
@@ -59,8 +52,5 @@ def main(work, rank):
 
 
 if __name__ == "__main__":
-    rank, folder = os.environ.get("RANK"), Path(sys.argv[1])
-    if rank:
-        (folder / f"{rank}.json").write_text(json.dumps(main(folder, int(rank))))
-    else:
-        pretrain(toy_bank(), replace(SETTINGS, probe_steps=0), folder)
+    rank = os.environ["RANK"]
+    (Path(sys.argv[1]) / f"{rank}.json").write_text(json.dumps(main(Path(sys.argv[1]), int(rank))))
