@@ -12,13 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from side_by_side import in_turns, print_table, released_module
+from side_by_side import in_turns, print_table, released_module, write_bank
 
-from drasclr_core.bank import build_bank, open_bank
 from drasclr_core.embedding import embed_bank, embed_locations
 from drasclr_core.encoder import Encoder, normalise_hu
 from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.patches import STORE, write_patches
 from drasclr_core.released import released_names
 
 SEED = 0
@@ -44,12 +42,11 @@ def released_encoder(folder, encoder):
     return released.eval()
 
 
-def write_bank(folder, landmarks, subjects):
-    """Return an opened bank of smooth random patches at random landmarks, as the bank stage writes it."""
-    rng = np.random.default_rng(SEED)
-    points_mm = rng.uniform(-150, 150, (landmarks, 3))
+def random_grid(landmarks):
+    """Return a grid of random landmarks."""
+    points_mm = np.random.default_rng(SEED).uniform(-150, 150, (landmarks, 3))
     low_mm, high_mm = points_mm.min(axis=0), points_mm.max(axis=0)
-    grid = LandmarkGrid(
+    return LandmarkGrid(
         points_mm=points_mm,
         codes=2 * (points_mm - low_mm) / (high_mm - low_mm) - 1,
         neighbours=np.zeros((landmarks, 2), np.int64),
@@ -60,15 +57,6 @@ def write_bank(folder, landmarks, subjects):
         code_low_mm=low_mm,
         code_high_mm=high_mm,
     )
-    ids = [f"s{i}" for i in range(subjects)]
-    index, valid = np.zeros((landmarks, 3), np.int64), np.ones(landmarks, bool)
-    for name in ids:
-        coarse = rng.integers(-1000, 100, (landmarks, 8, 8, 8), dtype=np.int16)
-        hu = coarse.repeat(4, 1).repeat(4, 2).repeat(4, 3)
-        hu += rng.integers(-40, 40, hu.shape, dtype=np.int16)
-        write_patches(folder / name / STORE, hu, index, valid)
-    build_bank([folder / name for name in ids], ids, folder / "bank.zarr", grid=grid)
-    return open_bank(folder / "bank.zarr")
 
 
 def export(bank, encoder):
@@ -109,7 +97,7 @@ def main(args):
     torch.manual_seed(SEED)
     encoder = trained_looking(Encoder())
     with tempfile.TemporaryDirectory() as folder:
-        bank = write_bank(Path(folder), args.landmarks, args.subjects)
+        bank = write_bank(Path(folder), random_grid(args.landmarks), args.subjects)
         hu = np.ascontiguousarray(bank.hu[:].swapaxes(0, 1))
         codes = torch.from_numpy(bank.grid.codes).float()
         features = {}

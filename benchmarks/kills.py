@@ -22,11 +22,10 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from side_by_side import write_bank
 
-from drasclr_core.bank import build_bank
 from drasclr_core.images import write_image
 from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.patches import STORE, write_patches
 
 SCRIPT = Path(__file__).parents[1] / "workflow_scripts/pretrain_encoder.py"
 SUBJECTS = 12
@@ -47,15 +46,9 @@ CLOCKED = {"patches_per_second", "waiting_share"}
 
 def make_bank(folder, seed):
     """Write a bank of noise at eight landmarks, and the box that is their atlas."""
-    rng = np.random.default_rng(seed)
     mask = sitk.GetImageFromArray(np.ones((64, 64, 64), np.uint8))
     grid = LandmarkGrid.build(mask, patch_size=32, step=26, min_lung_fraction=0.1, neighbours=3)
-    ids = [f"s{index:02d}" for index in range(SUBJECTS)]
-    for name in ids:
-        hu = rng.integers(-1000, 200, (len(grid), 32, 32, 32)).astype(np.int16)
-        (folder / name).mkdir()
-        write_patches(folder / name / STORE, hu, np.zeros((len(grid), 3), np.int64), np.ones(len(grid), bool))
-    build_bank([folder / name for name in ids], ids, folder / "bank.zarr", grid=grid)
+    write_bank(folder, grid, SUBJECTS, seed)
     write_image(mask, folder / "atlas.nii.gz")
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing in turns, the released code, a Markdown table."""
+"""What the benchmarks share: timing in turns, the released code, a bank, a Markdown table."""
 
 import argparse
 import importlib
@@ -10,7 +10,12 @@ import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+
+from drasclr_core.bank import Bank, build_bank, open_bank
+from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.patches import STORE, write_patches
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as in the workflow's jobs
 
@@ -58,3 +63,16 @@ def released_module(checkout: Path, name: str) -> types.ModuleType:
     if not torch.cuda.is_available():
         torch.Tensor.cuda = lambda self, *args, **kwargs: self  # type: ignore[method-assign]
     return importlib.import_module(name)
+
+
+def write_bank(folder: Path, grid: LandmarkGrid, subjects: int, seed: int = 0) -> Bank:
+    """Write a bank of coarse random patches with fine noise into `folder`, as the bank stage does; return it open."""
+    rng = np.random.default_rng(seed)
+    ids = [f"s{place:04d}" for place in range(subjects)]
+    for name in ids:
+        coarse = rng.integers(-1000, 100, (len(grid), 8, 8, 8), dtype=np.int16)
+        hu = coarse.repeat(4, 1).repeat(4, 2).repeat(4, 3)
+        hu += rng.integers(-40, 40, hu.shape, dtype=np.int16)
+        write_patches(folder / name / STORE, hu, np.zeros((len(grid), 3), np.int64), np.ones(len(grid), bool))
+    build_bank([folder / name for name in ids], ids, folder / "bank.zarr", grid=grid)
+    return open_bank(folder / "bank.zarr")

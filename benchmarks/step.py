@@ -17,15 +17,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 import torch.distributed as dist
-from side_by_side import arguments, in_turns, print_table, released_module
+from side_by_side import arguments, in_turns, print_table, released_module, write_bank
 
-from drasclr_core.bank import Bank, build_bank, open_bank
+from drasclr_core.bank import Bank
 from drasclr_core.contrast import Contrast, Views
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.parallel import Processes
-from drasclr_core.patches import write_patches
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import initial_encoder, pretrain
 
@@ -39,7 +39,9 @@ def main() -> None:
     chosen = arguments(__doc__)
     settings = replace(SETTINGS, cpu_threads=chosen.threads)
     with tempfile.TemporaryDirectory() as folder:
-        bank = make_bank(Path(folder))
+        mask = sitk.GetImageFromArray(np.ones((64, 64, 64), np.uint8))
+        grid = LandmarkGrid.build(mask, neighbours=settings.neighbours)
+        bank = write_bank(Path(folder), grid, SUBJECTS)
         compare_steps(bank, settings, chosen.released, chosen.rounds)
         compare_with_data(bank, settings, chosen.released, Path(folder))
 
@@ -74,29 +76,6 @@ def compare_with_data(bank: Bank, settings: PretrainSettings, checkout: Path, fo
         ["", "ms", "times faster"],
         [["released", f"{1000 * theirs:.0f}", ""], ["ours", f"{1000 * ours:.0f}", f"{theirs / ours:.1f}"]],
     )
-
-
-def make_bank(folder: Path) -> Bank:
-    """Write a bank of smooth random patches: four landmarks, one the corner of the three others."""
-    points = np.array([[0.0, 0, 0], [26, 0, 0], [0, 26, 0], [0, 0, 26]])
-    grid = LandmarkGrid(
-        points_mm=points,
-        codes=2 * points / 26 - 1,
-        neighbours=np.array([[1, 2], [0, 2], [0, 1], [0, 1]]),
-        patch_size=32,
-        convention="centre",
-        spacing_mm=1.0,
-        direction=(1, 1, 1),
-        code_low_mm=points.min(0),
-        code_high_mm=points.max(0),
-    )
-    rng = np.random.default_rng(0)
-    ids = [f"s{number:03d}" for number in range(SUBJECTS)]
-    for name in ids:
-        hu = rng.normal(-850, 60, (4, 32, 32, 32)).astype(np.int16)
-        write_patches(folder / name / "patches.zarr", hu, np.zeros((4, 3), np.int64), np.ones(4, bool))
-    build_bank([folder / name for name in ids], ids, folder / "bank.zarr", grid=grid)
-    return open_bank(folder / "bank.zarr")
 
 
 def our_step(bank: Bank, settings: PretrainSettings) -> Callable[[], object]:

@@ -40,8 +40,8 @@ def save_checkpoint(work: Path, state: State, kept: int) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())  # else a power cut could leave the name without its content
     checkpoints = _checkpoints(work)
-    place = checkpoints.index(newest)
-    for path in [*checkpoints[: max(0, place + 1 - kept)], *checkpoints[place + 1 :]]:
+    valid = [path for path in checkpoints if path <= newest]
+    for path in set(checkpoints) - set(valid[-kept:]):
         path.unlink()
 
 

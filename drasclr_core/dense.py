@@ -105,7 +105,7 @@ def dense_values(
     Raises
     ------
     InputError
-        If the mask is empty or of another size, the volume does not suit the model, or a number is below 1.
+        If the mask is empty or on another grid, the volume does not suit the model, or a number is below 1.
 
     References
     ----------
