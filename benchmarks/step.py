@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,8 +31,10 @@ from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import initial_encoder, pretrain
 
 SUBJECTS = 160
-SETTINGS = PretrainSettings(epochs=1, batch_size=16, groups=1, queue_size=4096, device="cpu", log_steps=5)
-FIRST_ROWS = 2  # of the metrics, while things warm up
+SETTINGS = PretrainSettings(epochs=1, batch_size=16, groups=1, queue_size=4096, device="cpu", log_steps=1)
+FIRST_STEPS = 2  # of each loop, while things warm up
+RELEASED_STEPS = 12  # of each of its loops
+LOOPS = 3
 
 
 def main() -> None:
@@ -69,8 +72,11 @@ def compare_steps(bank: Bank, settings: PretrainSettings, checkout: Path, rounds
 
 def compare_with_data(bank: Bank, settings: PretrainSettings, checkout: Path, folder: Path) -> None:
     """Time the step with reading and augmentation."""
-    ours = our_loop(bank, settings, folder / "work")
-    theirs = released_loop(bank, settings, checkout, steps=20)
+    loops: list[list[float]] = [[], []]
+    for turn in range(LOOPS):
+        loops[0] += released_loop(bank, settings, checkout)
+        loops[1] += our_loop(bank, settings, folder / f"work{turn}")
+    theirs, ours = (statistics.median(seconds) for seconds in loops)
     print("\nstep with data and augmentation\n")
     print_table(
         ["", "ms", "times faster"],
@@ -91,13 +97,13 @@ def our_step(bank: Bank, settings: PretrainSettings) -> Callable[[], object]:
     return lambda: contrast.step(batch, settings.learning_rate)
 
 
-def our_loop(bank: Bank, settings: PretrainSettings, work: Path) -> float:
-    """Return the median seconds of a step of a training from the bank."""
+def our_loop(bank: Bank, settings: PretrainSettings, work: Path) -> list[float]:
+    """Return the seconds of each step of a training from the bank."""
     work.mkdir()
     pretrain(bank, settings, work)
+    patches = settings.batch_size * (2 + settings.neighbours)
     with (work / "metrics.csv").open() as file:
-        rates = [float(row["patches_per_second"]) for row in csv.DictReader(file)][FIRST_ROWS:]
-    return settings.batch_size * (2 + settings.neighbours) / statistics.median(rates)
+        return [patches / float(row["patches_per_second"]) for row in csv.DictReader(file)][FIRST_STEPS:]
 
 
 class ReleasedStep:
@@ -138,10 +144,10 @@ def released_step(bank: Bank, settings: PretrainSettings, checkout: Path) -> Cal
     return lambda: step(query, key, codes, around, around_codes)
 
 
-def released_loop(bank: Bank, settings: PretrainSettings, checkout: Path, steps: int) -> float:
-    """Return the median seconds of a released step with the released dataset and augmentation."""
+def released_loop(bank: Bank, settings: PretrainSettings, checkout: Path) -> list[float]:
+    """Return the seconds of some steps with the released dataset and augmentation."""
     step = ReleasedStep(bank, settings, checkout)
-    loader = released_batches(bank, settings, checkout)
+    loader = islice(released_batches(bank, settings, checkout), RELEASED_STEPS)
     seconds = []
     begin = time.perf_counter()
     for _, patches, codes, neighbours, neighbour_codes, _ in loader:
@@ -149,9 +155,7 @@ def released_loop(bank: Bank, settings: PretrainSettings, checkout: Path, steps:
         now = time.perf_counter()
         seconds.append(now - begin)
         begin = now
-        if len(seconds) == steps:
-            break
-    return statistics.median(seconds[FIRST_ROWS:])
+    return seconds[FIRST_STEPS:]
 
 
 def released_batches(bank: Bank, settings: PretrainSettings, checkout: Path) -> Iterator[Any]:

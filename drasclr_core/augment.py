@@ -102,11 +102,16 @@ def apply_views(hu: Tensor, views: ViewParameters, noise: Tensor) -> Tensor:
 
 
 def _grid(affine: np.ndarray, x: Tensor) -> Tensor:
+    """Return the sampling grid, (B, P, P, P, 3), as `torch.nn.functional.affine_grid` would, by one product."""
     # torch orders coordinates (x, y, z) and spans the patch with [-1, 1].
     flipped = affine[:, ::-1, [2, 1, 0, 3]].copy()
     flipped[:, :, 3] *= 2 / x.shape[-1]
     theta = torch.from_numpy(flipped).to(x.device, x.dtype)
-    return F.affine_grid(theta, list(x.shape), align_corners=False)
+    shape = x.shape[2:]
+    along = [(torch.arange(size, device=x.device, dtype=x.dtype) * 2 + 1) / size - 1 for size in shape]
+    z, y, x_ = torch.meshgrid(*along, indexing="ij")
+    points = torch.stack([x_, y, z, torch.ones_like(z)]).flatten(1)
+    return (theta.flatten(0, 1) @ points).view(len(affine), 3, *shape).movedim(1, -1)
 
 
 def _adjust_contrast(x: Tensor, gamma: Tensor) -> Tensor:

@@ -40,6 +40,37 @@ class Views:
     key_order: Tensor
 
 
+class StepKernels:
+    """The kernels at a landmark and at its neighbours, mixed once for all groups of a step.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    codes : (1 + k, 3) tensor
+        Location codes of the landmark and of its neighbours.
+
+    Attributes
+    ----------
+    centre, around : list of (1, out, in, 3, 3, 3) and of (k, out, in, 3, 3, 3) tensors
+        Of each convolution. They gather the gradients of the groups.
+    """
+
+    def __init__(self, encoder: Encoder, codes: Tensor) -> None:
+        # In full precision whatever the convolutions run in: the gradients of the groups add up here.
+        mixed = [layer.split([1, len(codes) - 1]) for layer in encoder.kernels(codes)]
+        leaves = [[part.detach().requires_grad_() for part in layer] for layer in mixed]
+        self.centre = [centre for centre, _ in leaves]
+        self.around = [around for _, around in leaves]
+        self._mixed = [part for layer in mixed for part in layer]
+        self._leaves = [leaf for layer in leaves for leaf in layer]
+
+    def backward(self) -> None:
+        """Send the gathered gradients through the mixing."""
+        used = [place for place, leaf in enumerate(self._leaves) if leaf.grad is not None]
+        if used:  # plain convolutions mix nothing
+            torch.autograd.backward([self._mixed[i] for i in used], [self._leaves[i].grad for i in used])
+
+
 class Contrast:
     """Query encoder, key encoder, queues and optimiser, and the step that moves them all.
 
@@ -74,7 +105,7 @@ class Contrast:
         self.encoder = encoder.to(device, self.dtype).train()
         self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.codes = torch.as_tensor(codes, dtype=self.dtype, device=device)
-        self.neighbours = torch.as_tensor(neighbours[:, : settings.neighbours], device=device)
+        self.neighbours = neighbours[:, : settings.neighbours].tolist()
         self.queues = KeyQueues(
             landmarks=len(codes) if settings.queues == "landmark" else 1,
             size=settings.queue_size,
@@ -119,11 +150,13 @@ class Contrast:
         measured = torch.zeros(6, dtype=self.dtype, device=self.device)
         measured[5] = float(stop)
         self.optimiser.zero_grad()
+        kernels = self.kernels(views.landmark)
         for place, group in enumerate(self.processes.own_groups):
-            measured[:5] += self._learn_from_group(views, place, group, keys)
+            measured[:5] += self._learn_from_group(views, place, group, keys, kernels)
             # Every group starts from the same running statistics; their mean is kept.
             torch._foreach_add_(totals, self._statistics)
             torch._foreach_copy_(self._statistics, start)
+        kernels.backward()
         self.processes.sum_([*self._gradients(), *totals, measured])
         torch._foreach_div_(totals, self.processes.groups)
         torch._foreach_copy_(self._statistics, totals)
@@ -143,11 +176,18 @@ class Contrast:
         update_key_encoder(self.key_encoder, self.encoder, self.settings.key_momentum)
         patches = self.processes.gather(views.keys.flatten(0, 1))
         dealt = views.key_order.view(self.processes.groups, -1)[list(self.processes.own_groups)]
-        own = [self._project(self.key_encoder, patches[order], self.codes[views.landmark]) for order in dealt]
+        kernels = self.key_encoder.kernels(self.codes[[views.landmark]])
+        own = [self._project(self.key_encoder, patches[order], kernels) for order in dealt]
         keys = self.processes.gather(torch.cat(own))
         return keys[views.key_order.argsort()]
 
-    def logits(self, views: Views, place: int, group: int, keys: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    def kernels(self, landmark: int) -> StepKernels:
+        """Mix the encoder's kernels for one step at a landmark."""
+        return StepKernels(self.encoder, self.codes[[landmark, *self.neighbours[landmark]]])
+
+    def logits(
+        self, views: Views, place: int, group: int, keys: Tensor, kernels: StepKernels
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return the local and the neighbouring logits, (b, 1 + K) each, and the queries, (b, C), of one own group.
 
         `place` is the group's row in the views, `group` its number; the second is None without neighbours.
@@ -158,13 +198,12 @@ class Contrast:
         # The queue is overwritten after the step, before nothing that still needs it.
         negatives, tau = self.queues.keys[queue].to(self.dtype), self.settings.temperature
         masked = self.queues.same_subject(queue, views.subjects[mine]) if self.settings.mask_same_subject else None
-        query = self._project(self.encoder, views.queries[place], self.codes[views.landmark])
+        query = self._project(self.encoder, views.queries[place], kernels.centre)
         local = contrastive_logits(query, keys[mine], negatives, tau, masked)
         if not self.settings.neighbours:
             return local, None, query
         around = views.neighbours[place]
-        codes = self.codes[self.neighbours[views.landmark]]
-        projected = self._project(self.encoder, around.flatten(0, 1), codes).unflatten(0, around.shape[:2])
+        projected = self._project(self.encoder, around.flatten(0, 1), kernels.around).unflatten(0, around.shape[:2])
         return local, neighbour_logits(projected, keys[mine], negatives, tau, masked), query
 
     def state_dict(self) -> dict[str, dict]:
@@ -176,9 +215,9 @@ class Contrast:
         for name in _STATE:
             getattr(self, name).load_state_dict(state[name])
 
-    def _learn_from_group(self, views: Views, place: int, group: int, keys: Tensor) -> Tensor:
+    def _learn_from_group(self, views: Views, place: int, group: int, keys: Tensor, kernels: StepKernels) -> Tensor:
         """Add the group's share of the gradients; return its share of the measures."""
-        local, around, query = self.logits(views, place, group, keys)
+        local, around, query = self.logits(views, place, group, keys, kernels)
         loss_local = info_nce(local)
         loss_around = torch.zeros_like(loss_local) if around is None else info_nce(around)
         ((loss_local + self.settings.beta * loss_around) / self.settings.groups).backward()
@@ -189,11 +228,11 @@ class Contrast:
             measures = torch.stack([loss_local, loss_around, top1, near, pair_potential(query)])
         return measures / self.settings.groups
 
-    def _project(self, encoder: Encoder, x: Tensor, codes: Tensor) -> Tensor:
+    def _project(self, encoder: Encoder, x: Tensor, kernels: list[Tensor]) -> Tensor:
         if self.settings.channels_last:
             x = x.to(memory_format=torch.channels_last_3d)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            return encoder.project(x, codes).to(self.dtype)
+            return encoder.project(x, kernels).to(self.dtype)
 
     def _gradients(self) -> list[Tensor]:
         return [parameter.grad for parameter in self.encoder.parameters() if parameter.grad is not None]

@@ -72,15 +72,25 @@ class Encoder(nn.Module):
         ValueError
             If the patches are not of 32 voxels a side.
         """
+        return self.convolve(x, self.kernels(location.reshape(-1, 3)))
+
+    def kernels(self, locations: Tensor) -> list[Tensor]:
+        """Return the kernels of every convolution, (M, out, in, k, k, k) each, at the locations (M, 3)."""
+        layers: list[Any] = list(self.convs)
+        return [conv.kernels(locations) for conv in layers]
+
+    def convolve(self, x: Tensor, kernels: list[Tensor]) -> Tensor:
+        """Return the features h as `forward` does, from `kernels` mixed before."""
         if x.shape[1:] != (1, PATCH_SIZE, PATCH_SIZE, PATCH_SIZE):
             raise ValueError(f"patches have shape {tuple(x.shape)}, but the encoder takes (B, 1, 32, 32, 32)")
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = F.elu(norm(conv(x, location)), inplace=True)
+        layers: list[Any] = list(self.convs)
+        for conv, norm, mixed in zip(layers, self.norms, kernels, strict=True):
+            x = F.elu(norm(conv.convolve(x, mixed)), inplace=True)
         return x.flatten(1)
 
-    def project(self, x: Tensor, location: Tensor) -> Tensor:
+    def project(self, x: Tensor, kernels: list[Tensor]) -> Tensor:
         """Return the projections g(h) of unit length, (B, feature_dim), that the losses compare."""
-        return F.normalize(self.head(self(x, location)), dim=1)
+        return F.normalize(self.head(self.convolve(x, kernels)), dim=1)
 
     @torch.no_grad()
     def at(self, location: Tensor) -> "EncoderAt":
@@ -104,7 +114,8 @@ class Encoder(nn.Module):
         if self.training:
             raise ValueError("an encoder in training mode has no features of its own: call eval() first")
         locations = location.reshape(-1, 3)
-        layers = [_fold(conv, norm, locations) for conv, norm in zip(self.convs, self.norms, strict=True)]
+        kernels = self.kernels(locations)
+        layers = [_fold(*layer) for layer in zip(kernels, self.convs, self.norms, strict=True)]
         return EncoderAt(layers, self.strides, len(locations))
 
 
@@ -167,12 +178,12 @@ class EncoderAt(nn.Module):
         return x
 
 
-def _fold(conv: Any, norm: Any, locations: Tensor) -> tuple[Tensor, Tensor]:
+def _fold(kernels: Tensor, conv: Any, norm: Any) -> tuple[Tensor, Tensor]:
     """Return the kernels, (M * out, in, k, k, k), and biases, (M * out,), of a convolution and its normalisation."""
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    kernels = conv.kernels(locations).mul_(scale.view(-1, 1, 1, 1, 1))
+    folded = kernels * scale.view(-1, 1, 1, 1, 1)
     bias = (conv.bias - norm.running_mean) * scale + norm.bias
-    return kernels.flatten(0, 1), bias.repeat(len(locations))
+    return folded.flatten(0, 1), bias.repeat(len(kernels))
 
 
 def normalise_hu(hu: Tensor) -> Tensor:

@@ -77,12 +77,15 @@ class LocCondConv3d(nn.Module):
         ValueError
             If M does not divide B.
         """
-        kernels = self.kernels(location.reshape(-1, 3))
+        return self.convolve(x, self.kernels(location.reshape(-1, 3)))
+
+    def convolve(self, x: Tensor, kernels: Tensor) -> Tensor:
+        """Convolve (B, C, D, H, W) with kernels mixed before, (M, out, in, k, k, k), shared as by `forward`."""
         count = len(kernels)
         if len(x) % count:
             raise ValueError(f"{len(x)} patches cannot be shared evenly by {count} locations")
         if count == 1:
-            return self._convolve(x, kernels[0])
+            return self._convolve(x, kernels.flatten(0, 1))
         if count == len(x):
             # One patch per location: a single grouped convolution, the patches side by side as channels.
             bias = self.bias.repeat(count)
@@ -110,9 +113,13 @@ class StaticConv3d(nn.Module):
         return self.conv.bias
 
     def kernels(self, locations: Tensor) -> Tensor:
-        """Return the one kernel M times, (M, out, in, k, k, k), for the locations (M, 3)."""
-        return self.conv.weight.repeat(len(locations), 1, 1, 1, 1, 1)
+        """Return the one kernel M times, (M, out, in, k, k, k), for the locations (M, 3); a view."""
+        return self.conv.weight.expand(len(locations), *self.conv.weight.shape)
 
     def forward(self, x: Tensor, location: Tensor) -> Tensor:
         """Convolve (B, C, D, H, W) with the one kernel, whatever the location."""
+        return self.conv(x)
+
+    def convolve(self, x: Tensor, kernels: Tensor) -> Tensor:
+        """Convolve (B, C, D, H, W) with the one kernel, whatever was mixed."""
         return self.conv(x)

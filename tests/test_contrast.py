@@ -63,7 +63,7 @@ def test_three_steps_are_the_released_ones(released):
     contrast, inputs, expected = copy.deepcopy(released[0]), *released[1:]
     views = views_at(0, inputs)
     probe = copy.deepcopy(contrast)
-    local, around, _ = probe.logits(views, 0, 0, probe.encode_keys(views))
+    local, around, _ = probe.logits(views, 0, 0, probe.encode_keys(views), probe.kernels(0))
     assert relative_error(local.detach(), expected["logits_local"]) < 1e-5
     assert relative_error(around.detach(), expected["logits_neighbour"]) < 1e-5
 
@@ -131,7 +131,8 @@ def test_keys_are_dealt_across_groups_and_come_back_in_order():
     patches = views.keys.flatten(0, 1)
     for members in (order[:2], order[2:]):  # batch statistics are those of the dealt group
         with torch.no_grad():
-            expected = copy.deepcopy(contrast.key_encoder).project(patches[members], contrast.codes[0])
+            encoder = copy.deepcopy(contrast.key_encoder)
+            expected = encoder.project(patches[members], encoder.kernels(contrast.codes[:1]))
         torch.testing.assert_close(keys[members], expected)
 
 
@@ -150,7 +151,7 @@ def test_own_keys_do_not_count_as_negatives():
     contrast = toy()
     views = toy_views(contrast)
     contrast.step(views, 0.0)
-    local, around, _ = contrast.logits(views, 1, 1, contrast.encode_keys(views))
+    local, around, _ = contrast.logits(views, 1, 1, contrast.encode_keys(views), contrast.kernels(0))
     hidden = torch.isinf(local[:, 1:])
     assert torch.equal(hidden, contrast.queues.subjects[0] == views.subjects[2:, None])
     assert hidden.sum(1).tolist() == [1] * 2
@@ -170,7 +171,7 @@ def test_the_measures_are_those_of_the_groups():
     measures, wishes = contrast.step(views, 0.01, stop=True)
     keys, expected = other.encode_keys(views), []
     for group, mine in enumerate((slice(0, 2), slice(2, 4))):
-        local, around, query = (tensor.detach() for tensor in other.logits(views, group, group, keys))
+        local, around, query = (tensor.detach() for tensor in other.logits(views, group, group, keys, other.kernels(0)))
         losses = [-each.log_softmax(1)[:, 0].mean() for each in (local, around)]
         top1 = (local[:, :1] >= local).all(1).float().mean()
         near = (2 - 2 * (query * keys[mine]).sum(1)).mean()
