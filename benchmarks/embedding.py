@@ -20,7 +20,6 @@ from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.released import released_names
 
 SEED = 0
-CPU = torch.device("cpu")
 
 
 def trained_looking(encoder):
@@ -61,7 +60,7 @@ def random_grid(landmarks):
 
 def export(bank, encoder):
     """Return the features, (N, L, D), as the embed stage computes them, reading and decompression included."""
-    return np.stack(list(embed_bank(bank, encoder, CPU)), axis=1)
+    return np.stack(list(embed_bank(bank, encoder)), axis=1)
 
 
 @torch.no_grad()

@@ -74,7 +74,6 @@ def dense_values(
     block: int,
     head: Callable[[Tensor], Tensor] | None = None,
     batch: int = BATCH,
-    device: torch.device | None = None,
 ) -> DenseValues:
     """Slide a window over the lungs of one subject.
 
@@ -86,7 +85,7 @@ def dense_values(
     Parameters
     ----------
     model : Model
-        Encoder and atlas.
+        Encoder, on the device where to compute, and atlas.
     ct, lungs : SimpleITK images
         Of one subject: int16 HU at the model's spacing, and the lung mask on the same grid.
     transform : SimpleITK transform
@@ -99,8 +98,6 @@ def dense_values(
         Makes values (B, C) of features (B, D), both on the device; without it the values are the features.
     batch : int
         Windows per forward pass.
-    device : torch.device, optional
-        Where to compute; the CPU if not given.
 
     Raises
     ------
@@ -112,7 +109,7 @@ def dense_values(
     Yu et al., "DrasCLR", Medical Image Analysis 2024, sections 2.2 and 4.
     """
     _check(model.grid, ct, lungs, stride=stride, block=block, batch=batch)
-    device = device or torch.device("cpu")
+    device = model.encoder.device
     voxels = window_voxels(sitk.GetArrayViewFromImage(lungs), stride)
     owner, codes = block_codes(voxels, window_codes(voxels, ct, transform, model.grid), block)
     hu, first = _padded(sitk.GetArrayViewFromImage(ct), voxels)
@@ -209,11 +206,10 @@ def _embed(
     batch: int,
 ) -> npt.NDArray[np.float32]:
     """Return the values, (M, C), of the windows that begin at `starts` of the volume; see `block_codes`."""
-    encoder = model.encoder.to(volume.device)
     values: npt.NDArray[np.float32] | None = None
     done = 0
     for blocks, windows in _stacks(owner, batch):
-        encoder_at = encoder.at(codes[blocks])
+        encoder_at = model.encoder.at(codes[blocks])
         for part in np.array_split(windows, -(-windows.size // batch)):
             patches = [
                 volume[z : z + PATCH_SIZE, y : y + PATCH_SIZE, x : x + PATCH_SIZE] for z, y, x in starts[part.ravel()]

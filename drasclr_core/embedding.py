@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +50,10 @@ def embed_to_folder(bank_path: str | Path, model_folder: str | Path, folder: Pat
     bank, model = open_bank(bank_path), load_model(model_folder)
     if model.grid.to_json() != bank.grid.to_json():
         raise InputError(f"{model_folder} was trained on other landmarks than {bank_path} holds: train on this atlas.")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    encoder = model.encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     count, dim = len(bank.participant_ids), model.description["architecture"]["feature_dim"]
     features = np.empty((count, len(bank.grid), dim), np.float32)
-    for landmark, row in enumerate(embed_bank(bank, model.encoder, device)):
+    for landmark, row in enumerate(embed_bank(bank, encoder)):
         features[:, landmark] = row
         logger.info("embedded landmark %d of %d", landmark + 1, len(bank.grid))
     means = subject_features(features, bank.valid)
@@ -67,22 +68,24 @@ def embed_to_folder(bank_path: str | Path, model_folder: str | Path, folder: Pat
             store.create_array(name, data=np.ascontiguousarray(values))
 
 
-def embed_bank(bank: Bank, encoder: Encoder, device: torch.device) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield the features of all subjects, (N, D), landmark after landmark.
+def embed_bank(bank: Bank, encoder: Encoder) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield the features of all subjects, (N, D), landmark after landmark; two rows are in memory, one read ahead.
 
     Parameters
     ----------
     bank : Bank
         Its grid gives the location codes.
     encoder : Encoder
-        In evaluation mode.
-    device : torch.device
-        Where to compute.
+        In evaluation mode, on the device where to compute.
     """
-    encoder = encoder.to(device)
-    codes = torch.from_numpy(bank.grid.codes).to(device, torch.float32)
-    for landmark, code in enumerate(codes):
-        yield embed_patches(bank.row(landmark), code, encoder)
+    codes = torch.from_numpy(bank.grid.codes).to(encoder.device, torch.float32)
+    with ThreadPoolExecutor(1) as reader:
+        following = reader.submit(bank.row, 0)
+        for landmark, code in enumerate(codes):
+            row = following.result()
+            if landmark + 1 < len(codes):
+                following = reader.submit(bank.row, landmark + 1)
+            yield embed_patches(row, code, encoder)
 
 
 @torch.inference_mode()

@@ -53,6 +53,11 @@ class Encoder(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm3d(channels) for _, channels, _ in shapes)
         self.head = nn.Sequential(nn.Linear(feature_dim, feature_dim), nn.ReLU(), nn.Linear(feature_dim, feature_dim))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and the computation with them."""
+        return next(self.parameters()).device
+
     def forward(self, x: Tensor, location: Tensor) -> Tensor:
         """Return the features h.
 

@@ -96,7 +96,7 @@ class OnlineProbe:
         grid = self.bank.grid
         probed = np.unique(np.linspace(0, len(grid) - 1, self.settings.probe_landmarks).round().astype(int))
         frozen = copy.deepcopy(encoder).to(torch.float32).eval()
-        codes = torch.from_numpy(grid.codes).to(next(frozen.parameters()))
+        codes = torch.from_numpy(grid.codes).to(frozen.device, torch.float32)
         features = [embed_patches(self.bank.row(landmark), codes[landmark], frozen) for landmark in probed.tolist()]
         valid = self.bank.valid[probed]
         used = valid.any(axis=0)

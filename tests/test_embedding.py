@@ -15,7 +15,6 @@ from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import initial_encoder
 
 SETTINGS = PretrainSettings(epochs=0, feature_dim=8, num_experts=2)
-CPU = torch.device("cpu")
 
 
 class ToySubject:
@@ -43,7 +42,7 @@ def some_invalid():
 def test_every_patch_meets_its_own_landmarks_code(model, monkeypatch):
     monkeypatch.setattr(embedding, "BATCH", 3)  # 8 subjects: two whole batches and a rest
     bank, encoder = toy_bank(), load_model(model).encoder
-    rows = list(embed_bank(bank, encoder, CPU))
+    rows = list(embed_bank(bank, encoder))
     for landmark in range(4):
         patch = normalise_hu(torch.from_numpy(bank.hu[landmark, 5:6]))[:, None]
         with torch.no_grad():
