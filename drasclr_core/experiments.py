@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from drasclr_core.documents import raise_faults, read_yaml, schema_faults
-from drasclr_core.tasks import TASKS
+from drasclr_core.tasks import OTHER_TASKS, TASKS, evaluation_name
+
+_METRICS = {name: task.metrics for name, task in TASKS.items()} | {
+    name: task.metrics for name, task in OTHER_TASKS.items()
+}
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One method: a run of ours (None: not run here), and the paper's (value, standard deviation) by column."""
+    """One method: a run of ours (None: not run here), and the paper's (value, standard deviation) by column.
+
+    `variant` says how the tasks are done that can be done in several ways (`tasks.OTHER_TASKS`).
+    """
 
     label: str
     run: str | None
+    variant: str | None = None
     group: str = ""
     note: str = ""
     paper: dict[str, tuple[float, float | None]] = field(default_factory=dict)
@@ -42,6 +50,33 @@ class Experiment:
     cohort: str
     columns: dict[str, Column]
     rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table of significance tests: one row of a table against others of it, column by column.
+
+    Attributes
+    ----------
+    title : str
+    table : str
+        The experiment whose evaluations are compared.
+    row : str
+        Label of the row compared.
+    group : str
+        Of the rows compared, where the table has groups.
+    against : tuple of str
+        Labels of the rows that it is compared with.
+    alternative : "greater" or "two-sided"
+        Whether the row is expected to be better, or only different.
+    """
+
+    title: str
+    table: str
+    row: str
+    against: tuple[str, ...]
+    alternative: str
+    group: str = ""
 
 
 def load_experiment(path: str | Path) -> Experiment:
@@ -71,32 +106,60 @@ def load_experiment(path: str | Path) -> Experiment:
     )
 
 
+def load_comparison(path: str | Path) -> Comparison:
+    """Read a file of significance tests and check it against ``schemas/comparison.schema.yaml``.
+
+    Raises
+    ------
+    InputError
+        If the file is absent or no YAML, a key stands twice, or with every other fault at once, by dotted key.
+    """
+    content = read_yaml(path)
+    raise_faults(str(path), schema_faults(content, "comparison"))
+    return Comparison(**{**content, "against": tuple(content["against"])})
+
+
+def row_results(experiment: Experiment, row: Row) -> dict[str, tuple[str, str]]:
+    """Return column -> (run, evaluation) of a row; empty for a method that is not run here."""
+    if row.run is None:
+        return {}
+    columns = experiment.columns.items()
+    return {name: (row.run, evaluation_name(column.task, row.variant)) for name, column in columns}
+
+
 def required_results(experiment: Experiment) -> list[tuple[str, str]]:
-    """Return the (run, task) pairs whose evaluations the table needs, each once, in the table's order."""
-    pairs = [
-        (row.run, column.task)
-        for row in experiment.rows
-        for column in experiment.columns.values()
-        if row.run is not None
-    ]
+    """Return the (run, evaluation) pairs that the table needs, each once, in the table's order."""
+    pairs = [pair for row in experiment.rows for pair in row_results(experiment, row).values()]
     return list(dict.fromkeys(pairs))
 
 
 def _cross_faults(content: dict[str, Any]) -> Iterator[str]:
     columns = content["columns"]
     for name, column in columns.items():
-        task = TASKS.get(column["task"])
-        if task is None:
-            yield f"columns.{name}.task: '{column['task']}' is not one of {', '.join(TASKS)}"
-        elif column["metric"] not in task.metrics:
-            yield f"columns.{name}.metric: '{column['metric']}' is not one of {', '.join(task.metrics)}"
-    labels = [row["label"] for row in content["rows"]]
+        metrics = _METRICS.get(column["task"])
+        if metrics is None:
+            yield f"columns.{name}.task: '{column['task']}' is not one of {', '.join([*TASKS, *OTHER_TASKS])}"
+        elif column["metric"] not in metrics:
+            yield f"columns.{name}.metric: '{column['metric']}' is not one of {', '.join(metrics)}"
+    labels = [(row.get("group"), row["label"]) for row in content["rows"]]
     for index, row in enumerate(content["rows"]):
-        if row["label"] in labels[:index]:
-            yield f"rows.{index}.label: '{row['label']}' already names row {labels.index(row['label'])}"
-        for name in row.get("paper", {}):
-            if name not in columns:
-                yield f"rows.{index}.paper.{name}: no such column; the columns are {', '.join(columns)}"
+        if labels[index] in labels[:index]:
+            yield f"rows.{index}.label: '{row['label']}' already names row {labels.index(labels[index])}"
+        yield from _row_faults(f"rows.{index}", row, columns)
+
+
+def _row_faults(key: str, row: dict[str, Any], columns: dict[str, Any]) -> Iterator[str]:
+    for name in row.get("paper", {}):
+        if name not in columns:
+            yield f"{key}.paper.{name}: no such column; the columns are {', '.join(columns)}"
+    if row["run"] is None:
+        return
+    variant = row.get("variant")
+    for task in sorted({column["task"] for column in columns.values()}):
+        if task in TASKS and variant is not None:
+            yield f"{key}.variant: '{variant}', but {task} has no variants"
+        if task in OTHER_TASKS and variant not in OTHER_TASKS[task].variants:
+            yield f"{key}.variant: '{variant}' is not one of {', '.join(OTHER_TASKS[task].variants)}, those of {task}"
 
 
 def _row(content: dict[str, Any]) -> Row:

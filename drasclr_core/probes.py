@@ -98,10 +98,11 @@ def evaluate_task(
     Returns
     -------
     dict
-        JSON-able: ``task, run, readout, seed, fold_count, n`` (subjects with features and label), ``n_unlabelled``,
-        ``reason`` (None, or why nothing could be evaluated), ``folds`` (each with ``fold, n_train, n_test, ids, truth,
-        prediction, metrics, penalty, converged``), ``summary`` (metric -> mean and sample standard deviation, n - 1,
-        over the folds where it is defined), and ``pooled`` (metric over all out-of-fold predictions).
+        JSON-able: ``task, run, variant`` (None), ``readout, seed, fold_count, n`` (subjects with features and label),
+        ``n_unlabelled, reason`` (None, or why nothing could be evaluated), ``notes`` (none), ``folds`` (each with
+        ``fold, n_train, n_test, ids, truth, prediction, metrics, penalty, converged``), ``summary`` (metric -> mean and
+        sample standard deviation, n - 1, over the folds where it is defined), and ``pooled`` (metric over all
+        out-of-fold predictions).
 
     Raises
     ------
@@ -131,12 +132,14 @@ def evaluate_task(
     return {
         "task": name,
         "run": run,
+        "variant": None,
         "readout": readout,
         "seed": seed,
         "fold_count": len(set(folds.values())),
         "n": len(labels),
         "n_unlabelled": len(embedded) - len(labels),
         "reason": reason,
+        "notes": [],
         "folds": results,
         "summary": {metric: _summary(metric, results) for metric in task.metrics},
         "pooled": _judge(task, _gather(results, "truth"), _gather(results, "prediction")),

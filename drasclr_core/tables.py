@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drasclr_core.errors import InputError
-from drasclr_core.experiments import Column, Experiment, Row, required_results
+from drasclr_core.experiments import Column, Experiment, Row, required_results, row_results
+from drasclr_core.tasks import OTHER_TASKS
 
 NOT_RUN = "not run here"
 _SCALE = {"ratio": 1.0, "percent": 100.0}
@@ -25,24 +26,24 @@ def build_table(experiment: Experiment, results: Mapping[tuple[str, str], Mappin
     experiment : Experiment
         Rows, columns and the paper's values.
     results : mapping
-        (run, task) -> evaluation, as `drasclr_core.probes.evaluate_task` returns it.
+        (run, evaluation's name) -> evaluation, as `drasclr_core.probes.evaluate_task` returns it.
 
     Returns
     -------
     list of dict
-        ``method, group, run, note``, then for each column C: ``C_mean, C_sd`` over the folds, in the column's unit,
-        ``C_n`` subjects, ``C_paper, C_paper_sd``. None where there is no value.
+        ``method, group, run, variant, note``, then for each column C: ``C_mean, C_sd`` over the folds, in the column's
+        unit, ``C_n`` subjects, ``C_paper, C_paper_sd``. None where there is no value.
 
     Raises
     ------
     InputError
-        If an evaluation is missing, or the evaluations differ in readout, seed or number of folds.
+        If an evaluation is missing, or the evaluations differ in seed, number of folds or, of one variant, readout.
     """
-    missing = [f"{run} / {task}" for run, task in required_results(experiment) if (run, task) not in results]
+    missing = [f"{run} / {name}" for run, name in required_results(experiment) if (run, name) not in results]
     if missing:
         raise InputError(f"'{experiment.title}' lacks evaluations (run / task): {', '.join(missing)}")
     _common_settings(list(results.values()))
-    return [_table_row(row, experiment.columns, results) for row in experiment.rows]
+    return [_table_row(row, experiment, results) for row in experiment.rows]
 
 
 def table_csv(rows: Sequence[TableRow]) -> str:
@@ -82,7 +83,7 @@ def provenance_notes(
     Parameters
     ----------
     results : mapping
-        (run, task) -> evaluation, as for `build_table`.
+        (run, evaluation's name) -> evaluation, as for `build_table`.
     cohort : str
         The cohort that plays the experiment's role.
     config_hash : str
@@ -93,44 +94,52 @@ def provenance_notes(
     InputError
         If the evaluations differ in readout, seed or number of folds.
     """
-    readout, seed, folds = _common_settings(list(results.values()))
-    subjects: dict[str, set[int]] = {}
-    for (_, task), result in results.items():
-        subjects.setdefault(task, set()).add(result["n"])
-    counts = ", ".join(f"{task} {_range(numbers)}" for task, numbers in sorted(subjects.items()))
-    reasons = sorted({f"{task}: {result['reason']}." for (_, task), result in results.items() if result["reason"]})
+    readouts, seed, folds = _common_settings(list(results.values()))
+    counted: dict[str, set[int]] = {}
+    for result in results.values():
+        counted.setdefault(result["task"], set()).add(result["n"])
+    counts = ", ".join(f"{task} {_range(numbers)}" for task, numbers in sorted(counted.items()))
+    reasons = sorted({f"{result['task']}: {result['reason']}." for result in results.values() if result["reason"]})
     unconverged = sorted(
-        f"{run} / {task}: the classifier did not converge in every fold."
-        for (run, task), result in results.items()
+        f"{run} / {name}: the model did not converge in every fold."
+        for (run, name), result in results.items()
         if not all(fold["converged"] for fold in result["folds"])
     )
+    spreads = sorted({_spread(task) for task in counted})
+    notes = sorted({note for result in results.values() for note in result["notes"]})
     return [
-        f"Mean ± standard deviation over {folds} folds by subject (the folds' sample s.d.); readout: {readout}; "
-        f"seed {seed}.",
-        f"Cohort: {cohort}. Subjects with the label, by task: {counts}.",
+        f"Mean ± standard deviation ({', '.join(spreads)}) over {folds} folds by subject; readout: "
+        f"{', '.join(readouts)}; seed {seed}.",
+        f"Cohort: {cohort}. Subjects (patches, for patches), by task: {counts}.",
         *reasons,
         *unconverged,
+        *notes,
         f"Configuration {config_hash}.",
     ]
 
 
-def _common_settings(results: Sequence[Mapping[str, Any]]) -> tuple[str, int, int]:
-    settings = {(result["readout"], result["seed"], result["fold_count"]) for result in results}
-    if len(settings) != 1:
+def _spread(task: str) -> str:
+    return OTHER_TASKS[task].spread if task in OTHER_TASKS else "the folds' sample s.d."
+
+
+def _common_settings(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], int, int]:
+    """Return the readouts, the seed and the number of folds."""
+    settings = {(result["seed"], result["fold_count"]) for result in results}
+    readouts = {(result["variant"], result["readout"]) for result in results}
+    if len(settings) != 1 or len({variant for variant, _ in readouts}) != len(readouts):
         raise InputError(
-            f"A table needs evaluations with one readout, seed and number of folds, and has {sorted(settings)}: "
-            "evaluate again."
+            f"A table needs evaluations with one readout, seed and number of folds, and has {sorted(settings)} "
+            f"and {sorted(str(pair) for pair in readouts)}: evaluate again."
         )
-    return settings.pop()
+    return sorted({readout for _, readout in readouts}), *settings.pop()
 
 
-def _table_row(
-    row: Row, columns: Mapping[str, Column], results: Mapping[tuple[str, str], Mapping[str, Any]]
-) -> TableRow:
+def _table_row(row: Row, experiment: Experiment, results: Mapping[tuple[str, str], Mapping[str, Any]]) -> TableRow:
     note = row.note or ("" if row.run else NOT_RUN)
-    cells: TableRow = {"method": row.label, "group": row.group, "run": row.run, "note": note}
-    for name, column in columns.items():
-        result = results[row.run, column.task] if row.run else None
+    cells: TableRow = {"method": row.label, "group": row.group, "run": row.run, "variant": row.variant, "note": note}
+    found = row_results(experiment, row)
+    for name, column in experiment.columns.items():
+        result = results[found[name]] if name in found else None
         scale = _SCALE[column.format]
         summary = result["summary"][column.metric] if result else {"mean": None, "sd": None}
         cells[f"{name}_mean"] = _times(summary["mean"], scale)
@@ -142,16 +151,16 @@ def _table_row(
 
 def _block(section: str, experiment: Experiment, rows: Sequence[TableRow]) -> str:
     columns = {name: column for name, column in experiment.columns.items() if column.section == section}
-    header = ["Method", "Run"]
-    for column in columns.values():
-        header += [column.label, "*paper*"]
-    lines = [header, ["---", "---"] + ["--:"] * (len(header) - 2)]
+    names = ["Group", "Method", "Run"]
+    header = names + [heading for column in columns.values() for heading in (column.label, "*paper*")]
+    lines = [header, ["---"] * len(names) + ["--:"] * (2 * len(columns))]
     lines += [_markdown_cells(row, columns) for row in rows]
     return "\n".join([f"## {section}", "", *("| " + " | ".join(line) + " |" for line in lines)])
 
 
 def _markdown_cells(row: TableRow, columns: Mapping[str, Column]) -> list[str]:
-    cells = [row["method"], f"`{row['run']}`" if row["run"] else NOT_RUN]
+    run = f"`{row['run']}`" if row["run"] else NOT_RUN
+    cells = [row["group"] or "–", row["method"], f"{run}, {row['variant']}" if row["variant"] else run]
     for name, column in columns.items():
         decimals = _DECIMALS[column.format]
         cells.append(_value(row[f"{name}_mean"], row[f"{name}_sd"], decimals))

@@ -130,6 +130,7 @@ def config_hash(cohort, runs):
         "seed": config["seed"],
         "cohort": config["cohorts"][cohort],
         "evaluation": config["evaluation"],
+        "dense": config["dense"],
     }
     for run in runs:
         content = config["runs"][run]

@@ -18,7 +18,9 @@ def lacking(table):
 
 def possible_tables():
     """Return the tables for which the configuration has the cohort and the runs."""
-    tables = sorted(path.stem for path in Path(repo("experiments")).glob("*.yaml"))
+    tables = sorted(
+        path.stem for path in Path(repo("experiments")).glob("table[0-9].yaml")
+    )
     return [f"results/{table}.csv" for table in tables if not lacking(table)]
 
 
@@ -34,7 +36,7 @@ def table_evaluations(wildcards):
     """Return the evaluations of a table, in the order of `required_results`."""
     cohort = table_cohort(wildcards.table)
     pairs = required_results(experiment(wildcards.table))
-    return [run_path(cohort, run, f"eval/{task}.json") for run, task in pairs]
+    return [run_path(cohort, run, f"eval/{name}.json") for run, name in pairs]
 
 
 def table_settings(wildcards):

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from drasclr_core.errors import InputError
-from drasclr_core.experiments import load_experiment, required_results
+from drasclr_core.experiments import Comparison, load_comparison, load_experiment, required_results
 from drasclr_core.tables import build_table, provenance_notes, table_csv, table_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,8 +36,11 @@ def toy_file(tmp_path, text=TOY):
     return path
 
 
-def result(summary, n=37, readout="plain", reason=None, converged=True):
+def result(summary, n=37, readout="plain", reason=None, converged=True, variant=None, task=None, notes=()):
     return {
+        "task": task or ("log_fev1pp" if "r2" in summary else "gold"),
+        "variant": variant,
+        "notes": list(notes),
         "readout": readout,
         "seed": 0,
         "fold_count": 5,
@@ -185,15 +188,15 @@ def test_the_loader_agrees_with_plain_yaml():
 def test_csv_by_hand(toy):
     text = table_csv(build_table(toy, toy_results()))
     assert text.splitlines() == [
-        "method,group,run,note,"
+        "method,group,run,variant,note,"
         "log_fev1pp_r2_mean,log_fev1pp_r2_sd,log_fev1pp_r2_n,log_fev1pp_r2_paper,log_fev1pp_r2_paper_sd,"
         "gold_accuracy_pct_mean,gold_accuracy_pct_sd,gold_accuracy_pct_n,gold_accuracy_pct_paper,"
         "gold_accuracy_pct_paper_sd,"
         "gold_within_one_pct_mean,gold_within_one_pct_sd,gold_within_one_pct_n,gold_within_one_pct_paper,"
         "gold_within_one_pct_paper_sd",
-        "LAA-950,,laa950,,-0.001,0.0123,37,0.44,0.02,50.0,25.0,35,55.8,,66.666667,,35,,",
-        "Own idea,,own,ours alone,0.25,0.1,37,,,,,0,,,,,0,,",
-        "MoCo,unsupervised,,not run here,,,,,,,,,,,,,,67.6,1.4",
+        "LAA-950,,laa950,,,-0.001,0.0123,37,0.44,0.02,50.0,25.0,35,55.8,,66.666667,,35,,",
+        "Own idea,,own,,ours alone,0.25,0.1,37,,,,,0,,,,,0,,",
+        "MoCo,unsupervised,,,not run here,,,,,,,,,,,,,,67.6,1.4",
     ]
 
 
@@ -202,17 +205,17 @@ def test_markdown_by_hand(toy):
     assert table_markdown(toy, rows, ["Seen."]) == (
         "# Toy\n\n"
         "## Lung function\n\n"
-        "| Method | Run | log FEV1pp, R² | *paper* |\n"
-        "| --- | --- | --: | --: |\n"
-        "| LAA-950 | `laa950` | 0.00 ± 0.01 | 0.44 ± 0.02 |\n"
-        "| Own idea | `own` | 0.25 ± 0.10 | – |\n"
-        "| MoCo | not run here | – | – |\n\n"
+        "| Group | Method | Run | log FEV1pp, R² | *paper* |\n"
+        "| --- | --- | --- | --: | --: |\n"
+        "| – | LAA-950 | `laa950` | 0.00 ± 0.01 | 0.44 ± 0.02 |\n"
+        "| – | Own idea | `own` | 0.25 ± 0.10 | – |\n"
+        "| unsupervised | MoCo | not run here | – | – |\n\n"
         "## GOLD\n\n"
-        "| Method | Run | accuracy, % | *paper* | within one, % | *paper* |\n"
-        "| --- | --- | --: | --: | --: | --: |\n"
-        "| LAA-950 | `laa950` | 50.0 ± 25.0 | 55.8 | 66.7 | – |\n"
-        "| Own idea | `own` | – | – | – | – |\n"
-        "| MoCo | not run here | – | – | – | 67.6 ± 1.4 |\n\n"
+        "| Group | Method | Run | accuracy, % | *paper* | within one, % | *paper* |\n"
+        "| --- | --- | --- | --: | --: | --: | --: |\n"
+        "| – | LAA-950 | `laa950` | 50.0 ± 25.0 | 55.8 | 66.7 | – |\n"
+        "| – | Own idea | `own` | – | – | – | – |\n"
+        "| unsupervised | MoCo | not run here | – | – | – | 67.6 ± 1.4 |\n\n"
         "- Columns headed *paper* quote the publication, on its own cohort; all others are ours. – means no value.\n"
         "- Own idea: ours alone.\n"
         "- Seen.\n"
@@ -222,7 +225,7 @@ def test_markdown_by_hand(toy):
 def test_a_bar_in_a_label_does_not_break_the_markdown(tmp_path):
     experiment = load_experiment(toy_file(tmp_path, TOY.replace("label: MoCo", 'label: "Mo|Co"')))
     lines = table_markdown(experiment, build_table(experiment, toy_results())).splitlines()
-    assert any(line.startswith("| Mo\\|Co |") for line in lines)
+    assert any(line.startswith("| unsupervised | Mo\\|Co |") for line in lines)
 
 
 def test_paper_values_never_enter_our_columns():
@@ -260,7 +263,7 @@ def test_provenance_names_what_a_reader_needs():
         "Cohort: phantom",
         "gold 0-35, log_fev1pp 36-37",
         "gold: no column gold.",
-        "own / log_fev1pp: the classifier did not converge",
+        "own / log_fev1pp: the model did not converge",
         "Configuration 0f3a.",
     ):
         assert fact in notes
@@ -278,3 +281,73 @@ def test_evaluations_of_different_readouts_are_never_mixed(toy):
     results["own", "gold"] = result({"accuracy": (0.5, 0.1), "within_one": (0.5, 0.1)}, readout="penalised")
     with pytest.raises(InputError, match="one readout, seed and number of folds"):
         build_table(toy, results)
+
+
+# Variants
+
+DETECTION = """
+title: Detection
+cohort: copd
+columns:
+  f1: {section: Centrilobular, label: F1, task: centrilobular_detection, metric: f1, format: ratio}
+rows:
+  - {label: Own, group: Linear readout, run: own, variant: linear}
+  - {label: Own, group: Full fine-tuning, run: own, variant: finetuned, paper: {f1: [0.98, 0.01]}}
+"""
+
+
+def detected(variant, f1, readout):
+    return result({"f1": (f1, 0.1)}, variant=variant, readout=readout, task="centrilobular_detection", notes=["Boxes."])
+
+
+def test_a_run_has_a_row_for_each_variant(tmp_path):
+    experiment = load_experiment(toy_file(tmp_path, DETECTION))
+    pairs = [("own", "centrilobular_detection-linear"), ("own", "centrilobular_detection-finetuned")]
+    assert required_results(experiment) == pairs
+    results = dict(
+        zip(pairs, [detected("linear", 0.5, "plain"), detected("finetuned", 0.75, "end to end")], strict=True)
+    )
+    rows = build_table(experiment, results)
+    assert [(row["variant"], row["f1_mean"], row["f1_paper"]) for row in rows] == [
+        ("linear", 0.5, None),
+        ("finetuned", 0.75, 0.98),
+    ]
+    assert "| Full fine-tuning | Own | `own`, finetuned | 0.75 ± 0.10 | 0.98 ± 0.01 |" in table_markdown(
+        experiment, rows
+    )
+    notes = provenance_notes(results, cohort="phantom", config_hash="0f3a")
+    assert "readout: end to end, plain;" in notes[0]
+    assert notes.count("Boxes.") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            DETECTION.replace("variant: linear", "variant: nonlinear"),
+            "rows.0.variant: 'nonlinear' is not one of linear",
+        ),
+        (DETECTION.replace(", variant: linear", ""), "rows.0.variant: 'None' is not one of linear"),
+        (TOY.replace("run: own,", "run: own, variant: linear,"), "rows.1.variant: 'linear', but gold has no variants"),
+        (DETECTION.replace("Full fine-tuning", "Linear readout"), "rows.1.label: 'Own' already names row 0"),
+    ],
+)
+def test_variants_that_do_not_fit_are_refused(tmp_path, text, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        load_experiment(toy_file(tmp_path, text))
+
+
+COMPARISON = """
+title: Tests
+table: table2
+row: DrasCLR
+against: [LAA-950, Patch-wise MoCo]
+alternative: greater
+"""
+
+
+def test_a_comparison_is_read(tmp_path):
+    expected = Comparison("Tests", "table2", "DrasCLR", ("LAA-950", "Patch-wise MoCo"), "greater")
+    assert load_comparison(toy_file(tmp_path, COMPARISON)) == expected
+    with pytest.raises(InputError, match=r"alternative.*less"):
+        load_comparison(toy_file(tmp_path, COMPARISON.replace("greater", "less")))
