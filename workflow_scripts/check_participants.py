@@ -7,7 +7,7 @@ from drasclr_core.io import atomic_path
 
 
 def main(job):
-    table = validate_participants(job.input.table)
+    table = validate_participants(job.input.table).convert_dtypes()  # whole numbers are written as such
     with atomic_path(job.output.table) as path:
         table.to_csv(path, sep="\t", index=False)
 
