@@ -110,7 +110,7 @@ def provenance_notes(
     return [
         f"Mean ± standard deviation ({', '.join(spreads)}) over {folds} folds by subject; readout: "
         f"{', '.join(readouts)}; seed {seed}.",
-        f"Cohort: {cohort}. Subjects (patches, for patches), by task: {counts}.",
+        f"Cohort: {cohort}. Subjects, or patches, with the label, by task: {counts}.",
         *reasons,
         *unconverged,
         *notes,

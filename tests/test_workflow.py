@@ -62,7 +62,7 @@ def test_table_2_is_readable_and_states_how_it_came_about(finished):
     text = (finished / TABLE).with_suffix(".md").read_text()
     assert "over 2 folds by subject" in text
     assert "readout: plain; seed 0" in text
-    assert "Cohort: phantom. Subjects with the label, by task: ae_history" in text
+    assert "Cohort: phantom. Subjects, or patches, with the label, by task: ae_history" in text
     assert "nan" not in text.lower()
 
 
