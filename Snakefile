@@ -14,6 +14,7 @@ include: "rules/common.smk"
 include: "rules/common_runs.smk"
 include: "rules/common_tables.smk"
 include: "rules/common_disease.smk"
+include: "rules/common_figures.smk"
 
 
 wildcard_constraints:
@@ -39,6 +40,7 @@ include: "rules/pretrain.smk"
 include: "rules/embed.smk"
 include: "rules/evaluate.smk"
 include: "rules/disease.smk"
+include: "rules/report.smk"
 
 
 rule preprocess:
@@ -62,3 +64,8 @@ rule embed:
 rule tables:
     input:
         possible_tables(),
+
+
+rule report:
+    input:
+        "results/report.html",

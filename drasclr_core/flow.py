@@ -39,6 +39,11 @@ def read_included(path: str | Path) -> list[str]:
     return [row["participant_id"] for row in _read(path)]
 
 
+def read_exclusions(path: str | Path) -> list[dict[str, str]]:
+    """Return the rows of an exclusions table: participant_id, stage, reason."""
+    return _read(path)
+
+
 def check_exclusions(included: str | Path, exclusions: str | Path, max_excluded_fraction: float) -> dict[str, Any]:
     """Return the cohort's flow: how many entered, stayed, and were excluded by which stage.
 
@@ -47,7 +52,7 @@ def check_exclusions(included: str | Path, exclusions: str | Path, max_excluded_
     QualityError
         If nobody stays, or more than `max_excluded_fraction` of the cohort are excluded.
     """
-    stayed, excluded = len(_read(included)), _read(exclusions)
+    stayed, excluded = len(read_included(included)), read_exclusions(exclusions)
     entered = stayed + len(excluded)
     stages = dict(sorted(Counter(row["stage"] for row in excluded).items()))
     if not stayed or len(excluded) > max_excluded_fraction * entered:

@@ -1,0 +1,96 @@
+"""One HTML page of everything that was found: no network, no script, pictures inside."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from drasclr_core.config import digest
+from drasclr_core.figures_training import describe_training
+from drasclr_core.report_flow import CohortFlow
+from drasclr_core.report_markdown import markdown_title, render_markdown
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with what a reader must know of it; `image` is a data URI."""
+
+    anchor: str
+    title: str
+    image: str
+    notes: Sequence[str] = ()
+    data_path: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as HTML that is safe to embed."""
+
+    anchor: str
+    title: str
+    html: str
+    data_path: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page shows, in its order."""
+
+    title: str
+    flows: Sequence[CohortFlow]
+    tables: Sequence[Table]
+    figures: Sequence[Picture]
+    trainings: Sequence[Picture]
+    config: Mapping[str, Any]
+    versions: Mapping[str, str]
+    commit: str | None = None
+
+
+def read_table(markdown: str | Path) -> Table:
+    """Return the table that `drasclr_core.tables.table_markdown` wrote, with the CSV beside it named."""
+    path = Path(markdown)
+    text = path.read_text(encoding="utf-8")
+    return Table(path.stem, markdown_title(text), render_markdown(text), str(path.with_suffix(".csv")))
+
+
+def read_picture(png: str | Path, title: str, notes: Sequence[str] = (), anchor: str = "") -> Picture:
+    """Return a PNG file as a picture that needs no file; the CSV beside it is named."""
+    path = Path(png)
+    encoded = base64.b64encode(path.read_bytes()).decode("ascii")
+    return Picture(anchor or path.stem, title, f"data:image/png;base64,{encoded}", notes, str(path.with_suffix(".csv")))
+
+
+def read_training(png: str | Path) -> Picture:
+    """Return ``results/{cohort}/{atlas}/runs/{run}/training.png``, described by the CSV beside it."""
+    path = Path(png)
+    cohort, atlas, _, run = path.parent.parts[-4:]
+    note = describe_training(pd.read_csv(path.with_suffix(".csv")))
+    return read_picture(path, f"{run} (cohort {cohort}, atlas {atlas})", [note], f"training-{cohort}-{atlas}-{run}")
+
+
+def render_report(report: Report) -> str:
+    """Return the page: HTML5 with its own style, every text escaped, the same bytes for the same content."""
+    environment = Environment(
+        loader=PackageLoader("drasclr_core"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        title=report.title,
+        flows=report.flows,
+        tables=report.tables,
+        figures=report.figures,
+        trainings=report.trainings,
+        config=yaml.safe_dump(dict(report.config), sort_keys=False, default_flow_style=None, width=110),
+        config_hash=digest(dict(report.config)),
+        versions=report.versions,
+        commit=report.commit,
+    )

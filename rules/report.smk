@@ -1,0 +1,48 @@
+"""Draw the curves of each training, and put all that was found on one page.
+
+Reads:   results/{table}.md, a run's model/metrics.csv
+         results/{cohort}/{atlas}/cohort_flow.json, exclusions.tsv; results/atlases/{atlas}/landmarks.json
+Writes:  results/{cohort}/{atlas}/runs/{run}/training.png, training.csv
+         results/report.html                                   needs no other file, no network and no script
+Config:  the whole, which the page shows
+"""
+
+
+rule draw_training:
+    input:
+        model="results/{cohort}/{atlas}/runs/{run}/model",
+        code=core("figures", "figures_training"),
+    output:
+        png=report(
+            "results/{cohort}/{atlas}/runs/{run}/training.png",
+            category="Training",
+            labels={"run": "{run}", "cohort": "{cohort}"},
+        ),
+        csv="results/{cohort}/{atlas}/runs/{run}/training.csv",
+    log:
+        "logs/{cohort}/{atlas}/draw_training/{run}.log",
+    conda:
+        "../envs/core.yaml"
+    script:
+        "../workflow_scripts/draw_training.py"
+
+
+rule make_report:
+    input:
+        tables=[Path(table).with_suffix(".md") for table in possible_tables()],
+        flows=aligned("cohort_flow.json"),
+        exclusions=aligned("exclusions.tsv"),
+        landmarks=[landmarks_of(flow) for flow in aligned("cohort_flow.json")],
+        trainings=of_runs("training.png", PRETRAINED_RUNS),
+        code=core("report", "report_flow", "report_markdown", "report_versions"),
+        template=repo("drasclr_core/templates/report.html.j2"),
+    output:
+        report="results/report.html",
+    log:
+        "logs/make_report.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        config=dict(config),
+    script:
+        "../workflow_scripts/make_report.py"

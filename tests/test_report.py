@@ -1,0 +1,208 @@
+"""The page: one file that needs no other, no network and no script, in which all text is text."""
+
+import base64
+import json
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from drasclr_core.errors import InputError
+from drasclr_core.figures import write_figure
+from drasclr_core.figures_training import describe_training, draw_training, training_curves
+from drasclr_core.report import Report, read_table, read_training, render_report
+from drasclr_core.report_flow import LISTED, read_flow
+from drasclr_core.report_markdown import render_markdown
+from drasclr_core.report_versions import git_commit, package_versions
+
+VOID = {"meta", "img", "br", "hr", "link"}
+TABLE = """# Table 9: <i>toy</i>
+
+## Lung function
+
+| Method | Run | R² | *paper* |
+| --- | --- | --: | --: |
+| <script>alert(1)</script> | `own` | 0.25 ± 0.10 | 0.44 |
+| ![x](https://example.org/x.png) | `b` | – | – |
+
+- Seen, [here](https://example.org).
+"""
+EXCLUSIONS = "participant_id\tstage\treason\n<b>\tregister\tDice 0.7 & less\np2\tingest\tcut short\n"
+
+
+class Page(HTMLParser):
+    """Tags in order, text, attributes; fails where a closing tag does not match."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.text = [], [], [], ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def values(self, name):
+        return [value for _, attribute, value in self.attributes if attribute == name]
+
+
+def metrics(steps=40, neighbours=2):
+    step = [10 * (i + 1) for i in range(steps)]
+    return pd.DataFrame(
+        {
+            "step": step,
+            "loss_local": [5 - s / 200 for s in step],
+            "loss_neighbour": [(4.5 - s / 200) * bool(neighbours) for s in step],
+            "loss_local_relative": [(5 - s / 200) / 5 for s in step],
+            "loss_neighbour_relative": [(4.5 - s / 200) / 5 * bool(neighbours) for s in step],
+            "top1_accuracy": [s / 1000 for s in step],
+            "learning_rate": [0.03 - s / 20000 for s in step],
+        }
+    )
+
+
+def write_training(folder, frame):
+    curves = training_curves(frame)
+    png = folder / "results/clinic/sick/runs/drasclr/training.png"
+    write_figure(draw_training(curves), curves, png, png.with_suffix(".csv"))
+    return png
+
+
+def write_flow(folder, entered=10, exclusions=EXCLUSIONS):
+    (folder / "clinic/sick").mkdir(parents=True)
+    paths = [folder / "clinic/sick" / name for name in ("cohort_flow.json", "exclusions.tsv", "landmarks.json")]
+    texts = (json.dumps({"entered": entered}), exclusions, json.dumps({"points_mm": [[0, 0, 0]] * 7}))
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text, encoding="utf-8")
+    return paths
+
+
+@pytest.fixture
+def page(tmp_path):
+    table = tmp_path / "table9.md"
+    table.write_text(TABLE, encoding="utf-8")
+    report = Report(
+        title="Toy <u>",
+        flows=[read_flow(*write_flow(tmp_path))],
+        tables=[read_table(table)],
+        figures=[],
+        trainings=[read_training(write_training(tmp_path, metrics()))],
+        config={"seed": 0, "cohorts": {"clinic": {"participants": "<script>"}}},
+        versions=package_versions(),
+        commit="0123456789ab",
+    )
+    text = render_report(report)
+    assert render_report(report) == text
+    return Page(text)
+
+
+def test_the_page_needs_no_script_and_no_network(page):
+    assert {"script", "link", "iframe", "object", "embed"}.isdisjoint(page.tags)
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert page.values("src") == [value for value in page.values("src") if value.startswith("data:image/png;base64,")]
+    assert all(value.startswith("#") for value in page.values("href"))
+
+
+def test_links_lead_to_places_of_the_page_and_no_two_places_share_a_name(page):
+    places = page.values("id")
+    assert len(places) == len(set(places))
+    assert {value[1:] for value in page.values("href")} <= set(places)
+
+
+def test_what_others_wrote_is_shown_as_text(page):
+    assert {"b", "i", "u"}.isdisjoint(page.tags)
+    for text in ("<b>", "Dice 0.7 & less", "<i>toy</i>", "<script>alert(1)</script>", "participants: <script>"):
+        assert text in page.text
+    assert "![x](https://example.org/x.png)" in page.text
+
+
+def test_the_picture_on_the_page_is_the_file(page, tmp_path):
+    picture = (tmp_path / "results/clinic/sick/runs/drasclr/training.png").read_bytes()
+    assert base64.b64decode(page.values("src")[0].partition(",")[2]) == picture
+    assert picture.startswith(b"\x89PNG")
+    assert page.values("alt") == ["drasclr (cohort clinic, atlas sick)"]
+
+
+def test_the_page_names_settings_and_versions(page):
+    for text in ("0123456789ab", "seed: 0", package_versions()["torch"], "clinic, atlas sick", "7 landmarks"):
+        assert text in page.text
+
+
+def test_cells_of_the_papers_columns_are_marked():
+    html = render_markdown(TABLE)
+    assert '<td class="number quoted">0.44</td>' in html
+    assert '<td class="number">0.25 ± 0.10</td>' in html
+    assert html.count("quoted") == 3
+    assert "Table 9" not in html
+
+
+def test_the_flow_by_hand(tmp_path):
+    flow = read_flow(*write_flow(tmp_path))
+    assert [(step.stage, step.entered, step.excluded, step.left) for step in flow.steps] == [
+        ("table", 10, 0, 10),
+        ("ingest", 10, 1, 9),
+        ("segment", 9, 0, 9),
+        ("register", 9, 1, 8),
+        ("patches", 8, 0, 8),
+    ]
+    assert (flow.cohort, flow.atlas, flow.included, flow.excluded, flow.landmarks) == ("clinic", "sick", 8, 2, 7)
+    assert [row["participant_id"] for row in flow.exclusions] == ["p2", "<b>"]
+
+
+def test_a_long_list_of_exclusions_is_cut_and_counted(tmp_path):
+    rows = "".join(f"p{number:03d}\tingest\tcut short\n" for number in range(LISTED + 3))
+    flow = read_flow(*write_flow(tmp_path, 100, f"participant_id\tstage\treason\n{rows}"))
+    assert (len(flow.exclusions), flow.unlisted, flow.included) == (LISTED, 3, 100 - LISTED - 3)
+
+
+# Training curves
+
+
+def test_the_curves_hold_what_was_logged_and_its_median():
+    logged = metrics(steps=60)
+    logged.loc[30, "loss_local"] = 99.0
+    curves = training_curves(logged)
+    pd.testing.assert_frame_equal(curves[logged.columns], logged)
+    assert curves["loss_local_smooth"].iloc[30] == pytest.approx(sorted(logged["loss_local"].iloc[29:32])[1])
+
+
+def test_a_run_without_neighbours_shows_and_tells_no_neighbour_loss():
+    with_, without = (training_curves(metrics(neighbours=count)) for count in (2, 0))
+    assert len(draw_training(with_).axes[0].lines) == 4
+    assert len(draw_training(without).axes[0].lines) == 2
+    assert "neighbour loss" in describe_training(with_)
+    assert "neighbour loss" not in describe_training(without)
+
+
+def test_an_encoder_that_was_not_trained_has_empty_curves():
+    curves = training_curves(metrics(steps=0))
+    assert all(not axes.lines or axes.get_title() == "loss / log(K+1)" for axes in draw_training(curves).axes)
+    assert describe_training(curves).startswith("Not trained")
+
+
+def test_metrics_without_a_column_are_refused():
+    with pytest.raises(InputError, match="no column top1_accuracy"):
+        training_curves(metrics().drop(columns="top1_accuracy"))
+
+
+def test_the_same_figure_gives_the_same_bytes(tmp_path):
+    first, second = (write_training(tmp_path / name, metrics()) for name in ("a", "b"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+# Versions
+
+
+def test_no_commit_is_named_outside_of_a_checkout(tmp_path):
+    assert git_commit(tmp_path) is None
+    assert git_commit(tmp_path / "absent") is None

@@ -1,0 +1,18 @@
+"""Draw the curves of one training."""
+
+from pathlib import Path
+
+import pandas as pd
+from _job import run
+
+from drasclr_core.figures import write_figure
+from drasclr_core.figures_training import draw_training, training_curves
+
+
+def main(job):
+    curves = training_curves(pd.read_csv(Path(job.input.model) / "metrics.csv"))
+    write_figure(draw_training(curves), curves, job.output.png, job.output.csv)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

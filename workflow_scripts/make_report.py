@@ -1,0 +1,30 @@
+"""Put all that was found on one page."""
+
+from pathlib import Path
+
+from _job import run
+
+from drasclr_core.io import atomic_path
+from drasclr_core.report import Report, read_table, read_training, render_report
+from drasclr_core.report_flow import read_flow
+from drasclr_core.report_versions import git_commit, package_versions
+
+
+def main(job):
+    flows = zip(job.input.flows, job.input.exclusions, job.input.landmarks, strict=True)
+    report = Report(
+        title="DrasCLR: what was found",
+        flows=[read_flow(*paths) for paths in flows],
+        tables=[read_table(path) for path in job.input.tables],
+        figures=[],
+        trainings=[read_training(path) for path in job.input.trainings],
+        config=job.params.config,
+        versions=package_versions(),
+        commit=git_commit(Path(__file__).parent),
+    )
+    with atomic_path(job.output.report) as partial:
+        partial.write_text(render_report(report), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))
