@@ -1,5 +1,6 @@
 """The patch encoder."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -7,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from drasclr_core.layers import LocCondConv3d, StaticConv3d
+from drasclr_core.layers import HyperConv3d, JoinedConv3d, LocationEmbedding, LocCondConv3d, StaticConv3d
 
 PATCH_SIZE = 32
 """Edge of the only patch that the encoder's six halvings bring to a single voxel."""
 
-Conditioning = Literal["location", "none"]
+Conditioning = Literal["location", "none", "concatenation", "hypernetwork"]
 
 LAYERS = [(1, 8, 1), (8, 8, 2)]
 LAYERS += [(8, 16, 1), (16, 16, 1), (16, 16, 2)]
@@ -20,6 +21,9 @@ LAYERS += [(16, 32, 1), (32, 32, 1), (32, 32, 2)]
 LAYERS += [(32, 64, 1), (64, 64, 1), (64, 64, 2)]
 LAYERS += [(64, 128, 1), (128, 128, 2)]
 """(channels in, channels out, stride) of each convolution; the last one's channels out are `feature_dim`."""
+
+HYPER_DIM = 64
+"""Length of the hypernetwork's embedded location, and of its hidden layers."""
 
 
 class Encoder(nn.Module):
@@ -31,26 +35,39 @@ class Encoder(nn.Module):
         Length of the feature, and of the projection head's output.
     num_experts : int
         Experts per Loc-CondConv layer.
-    conditioning : "location" or "none"
-        Loc-CondConv, or plain convolutions that ignore the location.
+    conditioning : "location", "none", "concatenation" or "hypernetwork"
+        What the location does: it mixes the kernels (Loc-CondConv); nothing, the convolutions are plain; it is joined
+        to the features of plain convolutions, and two fully connected layers fuse them; a fully connected network
+        writes the kernels from it.
 
     Attributes
     ----------
+    convs : torch.nn.ModuleList
+        The layers; the fully connected ones of "concatenation" are two convolutions of kernel size 1 more.
+    norms : torch.nn.ModuleList
+        Batch normalisation of each layer. The fusing layers have none: all patches of a batch share one location, so
+        in training it would take the location away again.
     head : torch.nn.Sequential
         The projection head g, used by the contrastive losses only.
 
     References
     ----------
-    Yu et al., "DrasCLR", Medical Image Analysis 2024, sections 2.3 and 3.
+    Yu et al., "DrasCLR", Medical Image Analysis 2024, sections 2.3, 3 and 4.4.1.
     """
 
     def __init__(self, feature_dim: int = 128, num_experts: int = 8, conditioning: Conditioning = "location") -> None:
         super().__init__()
-        layer = partial(LocCondConv3d, num_experts=num_experts) if conditioning == "location" else StaticConv3d
         shapes = [*LAYERS[:-1], (LAYERS[-1][0], feature_dim, LAYERS[-1][2])]
+        layer = _layer(conditioning, num_experts)
         self.convs = nn.ModuleList(layer(i, o, kernel_size=3, stride=s, padding=1) for i, o, s in shapes)
         self.strides = [stride for *_, stride in shapes]
         self.norms = nn.ModuleList(nn.BatchNorm3d(channels) for _, channels, _ in shapes)
+        if conditioning == "concatenation":
+            fusing = [JoinedConv3d(feature_dim, feature_dim), StaticConv3d(feature_dim, feature_dim, 1, padding=0)]
+            self.convs.extend(fusing)
+            self.strides += [1, 1]
+            self.norms.extend([nn.Identity(), nn.Identity()])
+        self.embed_location = LocationEmbedding(HYPER_DIM) if conditioning == "hypernetwork" else nn.Identity()
         self.head = nn.Sequential(nn.Linear(feature_dim, feature_dim), nn.ReLU(), nn.Linear(feature_dim, feature_dim))
 
     @property
@@ -80,9 +97,10 @@ class Encoder(nn.Module):
         return self.convolve(x, self.kernels(location.reshape(-1, 3)))
 
     def kernels(self, locations: Tensor) -> list[Tensor]:
-        """Return the kernels of every convolution, (M, out, in, k, k, k) each, at the locations (M, 3)."""
+        """Return what every layer takes from the locations (M, 3): its kernels, mostly, (M, out, in, k, k, k)."""
         layers: list[Any] = list(self.convs)
-        return [conv.kernels(locations) for conv in layers]
+        embedded = self.embed_location(locations)
+        return [conv.kernels(embedded) for conv in layers]
 
     def convolve(self, x: Tensor, kernels: list[Tensor]) -> Tensor:
         """Return the features h as `forward` does, from `kernels` mixed before."""
@@ -136,7 +154,7 @@ class EncoderAt(nn.Module):
     Parameters
     ----------
     layers : list of (kernels, bias)
-        Folded kernels, (M * out, in, k, k, k), location after location, and biases, (M * out,).
+        Folded kernels, (M * out, in, k, k, k), location after location, and biases, (M * out,); k is 1 or 3.
     strides : list of int
         Of the layers.
     locations : int
@@ -178,17 +196,29 @@ class EncoderAt(nn.Module):
     def _convolve(self, x: Tensor, layers: range) -> Tensor:
         for place in layers:
             kernels, bias = self.get_buffer(f"kernels{place}"), self.get_buffer(f"bias{place}")
-            x = F.conv3d(x, kernels, bias, self.strides[place], padding=1, groups=self.locations)
+            padding = kernels.shape[-1] // 2
+            x = F.conv3d(x, kernels, bias, self.strides[place], padding, groups=self.locations)
             x = F.elu(x, inplace=True)
         return x
 
 
-def _fold(kernels: Tensor, conv: Any, norm: Any) -> tuple[Tensor, Tensor]:
-    """Return the kernels, (M * out, in, k, k, k), and biases, (M * out,), of a convolution and its normalisation."""
+def _layer(conditioning: Conditioning, num_experts: int) -> Callable[..., nn.Module]:
+    """Return the class of the convolutions, its sizes settled."""
+    if conditioning == "location":
+        return partial(LocCondConv3d, num_experts=num_experts)
+    if conditioning == "hypernetwork":
+        return partial(HyperConv3d, embedding_dim=HYPER_DIM, rank=HYPER_DIM)
+    return StaticConv3d
+
+
+def _fold(mixed: Tensor, conv: Any, norm: Any) -> tuple[Tensor, Tensor]:
+    """Return the kernels, (M * out, in, k, k, k), and biases, (M * out,), of a layer and its normalisation."""
+    kernels, bias = conv.plain(mixed)
+    if isinstance(norm, nn.Identity):
+        return kernels.flatten(0, 1).clone(), bias.flatten().clone()
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     folded = kernels * scale.view(-1, 1, 1, 1, 1)
-    bias = (conv.bias - norm.running_mean) * scale + norm.bias
-    return folded.flatten(0, 1), bias.repeat(len(kernels))
+    return folded.flatten(0, 1), ((bias - norm.running_mean) * scale + norm.bias).flatten()
 
 
 def normalise_hu(hu: Tensor) -> Tensor:

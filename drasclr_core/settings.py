@@ -78,7 +78,7 @@ class PretrainSettings:
     weight_decay: float = 1e-4
     feature_dim: int = 128
     num_experts: int = 8
-    conditioning: Literal["location", "none"] = "location"
+    conditioning: Literal["location", "none", "concatenation", "hypernetwork"] = "location"
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     channels_last: bool = True
     queue_precision: Literal["float32", "float16"] = "float32"

@@ -1,4 +1,5 @@
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def toy(groups=2, batch=4, **changes):
     )
     codes = np.random.default_rng(0).uniform(-1, 1, (3, 3))
     table = np.array([[1, 2], [0, 2], [1, 0]])
-    encoder = Encoder(settings.feature_dim, settings.num_experts)
+    encoder = Encoder(settings.feature_dim, settings.num_experts, settings.conditioning)
     return Contrast(encoder, codes, table, settings, Processes(0, 1, groups), CPU)
 
 
@@ -223,6 +224,25 @@ def test_the_order_of_the_channels_changes_no_result():
     torch.testing.assert_close(measures, others, rtol=1e-10, atol=0)
     for ours, theirs in zip(plain.encoder.parameters(), other.encoder.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("conditioning", ["none", "concatenation", "hypernetwork"])
+def test_every_conditioning_learns_at_several_locations_from_the_gradients_of_the_whole_loss(conditioning):
+    contrast = toy(precision="float64", conditioning=conditioning)
+    views, reference = toy_views(contrast), copy.deepcopy(contrast)
+    contrast.step(views, 0.0)
+    keys, losses = reference.encode_keys(views), []
+    for group in range(2):  # the losses of both groups through one graph, kernels and all
+        codes = reference.codes[[0, 1, 2]]
+        kernels = [layer.split([1, 2]) for layer in reference.encoder.kernels(codes)]
+        mixed = SimpleNamespace(centre=[a for a, _ in kernels], around=[b for _, b in kernels])
+        local, around, _ = reference.logits(views, group, group, keys, mixed)
+        losses += [-each.log_softmax(1)[:, 0].mean() for each in (local, around)]
+    (sum(losses) / 2).backward()
+    for (name, ours), theirs in zip(contrast.encoder.named_parameters(), reference.encoder.parameters(), strict=True):
+        assert ours.grad is not None, name
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-8, atol=1e-10, msg=name)
+    assert contrast.encoder.head[0].weight.grad.abs().max() > 0
 
 
 def test_half_precision_queues_hold_the_keys_to_three_digits():

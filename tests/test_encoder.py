@@ -1,13 +1,26 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 
-from drasclr_core.encoder import Encoder, normalise_hu
+from drasclr_core.encoder import Conditioning, Encoder, normalise_hu
+
+CONDITIONINGS = get_args(Conditioning)
 
 
-def test_it_has_the_papers_size():
-    count = sum(p.numel() for p in Encoder().parameters())
-    assert round(count / 1e6, 1) == 8.3  # 8.2 M in the experts, the rest in routing, norms and the head
+@pytest.mark.parametrize(
+    ("conditioning", "millions"),
+    [
+        ("location", 8.26),  # 8.2 M in the experts, as the paper's; the rest in routing, norms and the head
+        ("none", 1.06),
+        ("concatenation", 1.10),
+        ("hypernetwork", 3.09),
+    ],
+)
+def test_the_sizes_that_the_documentation_states(conditioning, millions):
+    count = sum(p.numel() for p in Encoder(conditioning=conditioning).parameters())
+    assert round(count / 1e6, 2) == millions
 
 
 def test_a_patch_becomes_one_vector_that_depends_on_the_location():
@@ -16,6 +29,15 @@ def test_a_patch_becomes_one_vector_that_depends_on_the_location():
     near, far = encoder(x, torch.zeros(3)), encoder(x, torch.ones(3))
     assert near.shape == (2, 16)
     assert not torch.allclose(near, far)
+
+
+@pytest.mark.parametrize("conditioning", [each for each in CONDITIONINGS if each != "none"])
+def test_in_training_too_the_location_makes_a_difference(conditioning):
+    torch.manual_seed(0)
+    encoder = Encoder(feature_dim=16, num_experts=2, conditioning=conditioning)
+    x = torch.randn(4, 1, 32, 32, 32)
+    here, there = encoder(x, torch.full((3,), -1.0)), encoder(x, torch.ones(3))
+    assert (here - there).abs().max() > 1e-3
 
 
 def test_without_conditioning_the_location_makes_no_difference():
@@ -45,7 +67,7 @@ def seasoned_encoder(conditioning, seed=0):
     """Return an encoder whose batch norms have seen something: no statistic or parameter is 0 or 1."""
     torch.manual_seed(seed)
     encoder = Encoder(feature_dim=16, num_experts=3, conditioning=conditioning)
-    for norm in encoder.norms:
+    for norm in encoder.norms[:13]:
         norm.running_mean.normal_(0, 0.2)
         norm.running_var.uniform_(0.3, 2)
         norm.weight.data.uniform_(-1.5, 1.5)
@@ -53,7 +75,7 @@ def seasoned_encoder(conditioning, seed=0):
     return encoder.eval()
 
 
-@pytest.mark.parametrize("conditioning", ["location", "none"])
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
 def test_the_encoder_at_a_location_is_the_encoder(conditioning):
     encoder = seasoned_encoder(conditioning)
     x, p = torch.randn(3, 1, 32, 32, 32), torch.tensor([0.3, -0.9, 1.4])
@@ -63,7 +85,7 @@ def test_the_encoder_at_a_location_is_the_encoder(conditioning):
     torch.testing.assert_close(encoder.at(p)(x), expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("conditioning", ["location", "none"])
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
 def test_the_encoder_at_a_few_locations_is_that_of_each(conditioning):
     encoder = seasoned_encoder(conditioning)
     x, p = torch.randn(2, 3, 32, 32, 32), torch.randn(3, 3)
@@ -72,10 +94,21 @@ def test_the_encoder_at_a_few_locations_is_that_of_each(conditioning):
     torch.testing.assert_close(encoder.at(p)(x), expected, rtol=0, atol=1e-5)
 
 
-def test_making_the_encoder_at_a_location_changes_nothing():
-    encoder = seasoned_encoder("none")
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_blocks_of_patches_share_the_locations_in_their_order(conditioning):
+    encoder = seasoned_encoder(conditioning)
+    x, p = torch.randn(6, 1, 32, 32, 32), torch.randn(3, 3)
+    with torch.no_grad():
+        expected = torch.cat([encoder(x[2 * place : 2 * place + 2], code) for place, code in enumerate(p)])
+        torch.testing.assert_close(encoder(x, p), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_the_encoder_at_a_location_shares_nothing_with_the_encoder(conditioning):
+    encoder = seasoned_encoder(conditioning)
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    encoder.at(torch.zeros(3))
+    for buffer in encoder.at(torch.zeros(3)).buffers():
+        buffer.add_(1)
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
 
 

@@ -1,7 +1,10 @@
+from typing import get_args
+
 import pytest
 import torch
 from toy_bank import toy_grid
 
+from drasclr_core.encoder import Conditioning
 from drasclr_core.errors import InputError
 from drasclr_core.model_folder import DESCRIPTION, LANDMARKS, WEIGHTS, load_model, save_model
 from drasclr_core.settings import PretrainSettings
@@ -15,7 +18,7 @@ def saved(folder, **changes):
     return encoder
 
 
-@pytest.mark.parametrize("conditioning", ["location", "none"])
+@pytest.mark.parametrize("conditioning", get_args(Conditioning))
 def test_what_was_saved_is_loaded(tmp_path, conditioning):
     encoder = saved(tmp_path, conditioning=conditioning)
     model = load_model(tmp_path)

@@ -107,6 +107,19 @@ def test_within_its_time_it_trains_to_the_end(undisturbed, tmp_path):
     assert list(tmp_path.glob("*.pt")) == []
 
 
+@pytest.mark.parametrize("conditioning", ["none", "concatenation", "hypernetwork"])
+def test_every_conditioning_trains_and_goes_on_where_it_stopped(tmp_path, conditioning):
+    settings = changed(epochs=1, conditioning=conditioning, time_limit_minutes=60, margin_minutes=10)
+    whole = pretrain(toy_bank(), settings, tmp_path / "whole")[0]
+    assert all(torch.isfinite(p).all() for p in whole.parameters())
+    assert not any(
+        torch.equal(a, b) for a, b in zip(whole.parameters(), initial_encoder(settings).parameters(), strict=True)
+    )
+    for _ in range(2):  # out of time after every step
+        assert pretrain(toy_bank(), settings, tmp_path / "parts", started=time.monotonic() - 3001) is None
+    assert same(pretrain(toy_bank(), settings, tmp_path / "parts")[0], whole)
+
+
 def test_no_process_waits_for_another_at_a_checkpoint(tmp_path, monkeypatch):
     # Their clocks differ: one that waits while another goes on to the next step would wait for ever.
     waits = []
