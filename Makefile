@@ -16,10 +16,7 @@ format:
 	ruff format
 	snakefmt Snakefile rules
 
-# Ours beside the released code: make benchmarks RELEASED=../DrasCLR, a checkout of github.com/batmanlab/DrasCLR.
+# Ends with one table of figures and goals. Ours beside the released code: make benchmarks RELEASED=../DrasCLR, a
+# checkout of github.com/batmanlab/DrasCLR.
 benchmarks:
-	python benchmarks/layers.py --released $(RELEASED)
-	python benchmarks/step.py --released $(RELEASED)
-	python benchmarks/embedding.py --released $(RELEASED)
-	python benchmarks/rows.py
-	python benchmarks/dense.py
+	python benchmarks/all.py $(if $(RELEASED),--released $(RELEASED))

@@ -1,22 +1,28 @@
 """Embedding export against the released extraction loop, with the same weights, on the same patches.
 
-    python benchmarks/embedding.py --released DIR [--landmarks 22] [--subjects 40] [--rounds 3] [--threads 2]
+    python benchmarks/embedding.py [--released ../DrasCLR] [--landmarks 22] [--subjects 40]
 
-DIR is a checkout of https://github.com/batmanlab/DrasCLR; without it only this project's figures are printed. Prints
-a Markdown table; docs/benchmarks.md holds the last one.
+`--released` takes a checkout of github.com/batmanlab/DrasCLR. docs/benchmarks.md holds the last table.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from side_by_side import in_turns, print_table, released_module, write_bank
+from side_by_side import (
+    Figure,
+    arguments,
+    in_turns,
+    print_figures,
+    print_table,
+    random_grid,
+    released_module,
+    write_bank,
+)
 
 from drasclr_core.embedding import embed_bank, embed_locations
 from drasclr_core.encoder import Encoder, normalise_hu
-from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.released import released_names
 
 SEED = 0
@@ -39,23 +45,6 @@ def released_encoder(folder, encoder):
     ours = encoder.state_dict()
     released.load_state_dict({theirs: ours[name] for name, theirs in released_names().items() if name[:4] != "head"})
     return released.eval()
-
-
-def random_grid(landmarks):
-    """Return a grid of random landmarks."""
-    points_mm = np.random.default_rng(SEED).uniform(-150, 150, (landmarks, 3))
-    low_mm, high_mm = points_mm.min(axis=0), points_mm.max(axis=0)
-    return LandmarkGrid(
-        points_mm=points_mm,
-        codes=2 * (points_mm - low_mm) / (high_mm - low_mm) - 1,
-        neighbours=np.zeros((landmarks, 2), np.int64),
-        patch_size=32,
-        convention="centre",
-        spacing_mm=1.0,
-        direction=(1, 1, 1),
-        code_low_mm=low_mm,
-        code_high_mm=high_mm,
-    )
 
 
 def export(bank, encoder):
@@ -90,9 +79,9 @@ def convolutions(hu, code, encoder):
     return call
 
 
-def main(args):
-    """Print the table."""
-    torch.set_num_threads(args.threads)
+def main():
+    """Measure and print."""
+    args = arguments(__doc__, rounds=3, landmarks=22, subjects=40)
     torch.manual_seed(SEED)
     encoder = trained_looking(Encoder())
     with tempfile.TemporaryDirectory() as folder:
@@ -110,26 +99,32 @@ def main(args):
             images = normalise_hu(torch.from_numpy(hu))[:, :, None]  # not timed: released workers do it
             exports["released loop"] = lambda: features.update(released=released_export(images, codes, released))
         seconds = dict(zip(exports, in_turns(list(exports.values()), args.rounds), strict=True))
-    count = args.landmarks * args.subjects
     print(f"{args.landmarks} landmarks x {args.subjects} subjects, median of {args.rounds}, {args.threads} threads\n")
-    header = ["export", "ms a patch", "times as fast as released"]
-    released_s = seconds.get("released loop", np.nan)
-    print_table(header, [[name, f"{1e3 * s / count:.2f}", f"{released_s / s:.1f}"] for name, s in seconds.items()])
+    print_exports(seconds, args.landmarks * args.subjects)
     if args.released:
-        differences = [np.abs(features[name] - features["released"]).max() for name in ("bank", "subject")]
-        largest = np.abs(features["released"]).max()
-        print(
-            f"\nLargest difference of a feature from the released one: {max(differences):.1e} (largest {largest:.2f})."
-        )
-    else:
-        print("\nNo checkout of the released code was given (--released DIR): nothing to compare with.")
+        print_difference(features)
+        ratio = seconds["released loop"] / seconds["from the bank"]
+        print_figures([Figure("embedding export, released / ours", ratio, 8)])
+
+
+def print_exports(seconds, patches):
+    """Print the table; its last column only where the released loop was timed."""
+    released_s = seconds.get("released loop")
+    print_table(
+        ["export", "ms a patch", *(["times as fast as released"] if released_s else [])],
+        [
+            [name, f"{1e3 * s / patches:.2f}", *([f"{released_s / s:.1f}"] if released_s else [])]
+            for name, s in seconds.items()
+        ],
+    )
+
+
+def print_difference(features):
+    """Print how far the features are from the released ones."""
+    difference = max(np.abs(features[name] - features["released"]).max() for name in ("bank", "subject"))
+    largest = np.abs(features["released"]).max()
+    print(f"\nLargest difference of a feature from the released one: {difference:.1e} (largest {largest:.2f}).")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--released", type=Path, help="a checkout of github.com/batmanlab/DrasCLR")
-    parser.add_argument("--landmarks", type=int, default=22)
-    parser.add_argument("--subjects", type=int, default=40)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    main(parser.parse_args())
+    main()

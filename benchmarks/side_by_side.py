@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing in turns, the released code, a bank, a Markdown table."""
+"""What the benchmarks share: timing in turns, the released code, a bank, a Markdown table, the figures with goals."""
 
 import argparse
 import importlib
@@ -8,6 +8,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +40,44 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print("| " + " | ".join(row) + " |", flush=True)
 
 
-def arguments(description: str | None) -> argparse.Namespace:
-    """Parse --released, --threads and --rounds; set the threads."""
+@dataclass(frozen=True)
+class Figure:
+    """A measured figure and the goal it must reach; None where it is only reported."""
+
+    name: str
+    measured: float
+    goal: float | None = None
+    lower_is_better: bool = False
+    form: str = ".3f"
+
+    def cells(self) -> list[str]:
+        """Return the row of `FIGURES_HEADER`."""
+        measured = f"{self.measured:{self.form}}"
+        if self.goal is None:
+            return [self.name, measured, "", ""]
+        met = self.measured <= self.goal if self.lower_is_better else self.measured >= self.goal
+        return [self.name, measured, f"{'<=' if self.lower_is_better else '>='} {self.goal}", "yes" if met else "no"]
+
+
+FIGURES_HEADER = ("figure", "measured", "goal", "met")
+
+
+def print_figures(figures: Sequence[Figure]) -> None:
+    """Print the table that ends a benchmark; `all.py` gathers its rows."""
+    print()
+    print_table(FIGURES_HEADER, [figure.cells() for figure in figures])
+
+
+def arguments(description: str | None, rounds: int = 7, **counts: int) -> argparse.Namespace:
+    """Parse --released, --threads, --rounds and further `counts`, all of them optional; set the threads."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--released", type=Path, required=True, help="a checkout of github.com/batmanlab/DrasCLR")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--released", type=Path, help="a checkout of github.com/batmanlab/DrasCLR")
+    for name, default in {"threads": 2, "rounds": rounds, **counts}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
+    if chosen.released is None:
+        print("Without a checkout of the released code (--released DIR) what compares with it is left out.\n")
     return chosen
 
 
@@ -63,6 +94,23 @@ def released_module(checkout: Path, name: str) -> types.ModuleType:
     if not torch.cuda.is_available():
         torch.Tensor.cuda = lambda self, *args, **kwargs: self  # type: ignore[method-assign]
     return importlib.import_module(name)
+
+
+def random_grid(landmarks: int, neighbours: int = 2, seed: int = 0) -> LandmarkGrid:
+    """Return a grid of random landmarks, all with the same neighbours."""
+    points_mm = np.random.default_rng(seed).uniform(-150, 150, (landmarks, 3))
+    low_mm, high_mm = points_mm.min(axis=0), points_mm.max(axis=0)
+    return LandmarkGrid(
+        points_mm=points_mm,
+        codes=2 * (points_mm - low_mm) / (high_mm - low_mm) - 1,
+        neighbours=np.zeros((landmarks, neighbours), np.int64),
+        patch_size=32,
+        convention="centre",
+        spacing_mm=1.0,
+        direction=(1, 1, 1),
+        code_low_mm=low_mm,
+        code_high_mm=high_mm,
+    )
 
 
 def write_bank(folder: Path, grid: LandmarkGrid, subjects: int, seed: int = 0) -> Bank:

@@ -1,6 +1,6 @@
 """The training step beside the released one, and beside the same step with plain convolutions.
 
-    python benchmarks/step.py --released ../DrasCLR        # a checkout of github.com/batmanlab/DrasCLR
+    python benchmarks/step.py [--released ../DrasCLR]      # a checkout of github.com/batmanlab/DrasCLR
 
 The released model, dataset and augmentation run as they are, in one process (gloo), their data through a DataLoader
 with as many workers as there are threads. Ours with data is `training.pretrain` on a bank on disk.
@@ -21,7 +21,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 import torch.distributed as dist
-from side_by_side import arguments, in_turns, print_table, released_module, write_bank
+from side_by_side import Figure, arguments, in_turns, print_figures, print_table, released_module, write_bank
 
 from drasclr_core.bank import Bank
 from drasclr_core.contrast import Contrast, Views
@@ -45,43 +45,49 @@ def main() -> None:
         mask = sitk.GetImageFromArray(np.ones((64, 64, 64), np.uint8))
         grid = LandmarkGrid.build(mask, neighbours=settings.neighbours)
         bank = write_bank(Path(folder), grid, SUBJECTS)
-        compare_steps(bank, settings, chosen.released, chosen.rounds)
-        compare_with_data(bank, settings, chosen.released, Path(folder))
+        figures = compare_steps(bank, settings, chosen.released, chosen.rounds)
+        figures += compare_with_data(bank, settings, chosen.released, Path(folder))
+    print_figures(figures)
 
 
-def compare_steps(bank: Bank, settings: PretrainSettings, checkout: Path, rounds: int) -> None:
+def compare_steps(bank: Bank, settings: PretrainSettings, checkout: Path | None, rounds: int) -> list[Figure]:
     """Time the step on views made before."""
     forms = {
-        "released": released_step(bank, settings, checkout),
         "static convolutions": our_step(bank, replace(settings, conditioning="none")),
         "ours": our_step(bank, settings),
         "ours, channels first": our_step(bank, replace(settings, channels_last=False)),
         "static, channels first": our_step(bank, replace(settings, conditioning="none", channels_last=False)),
         "ours, bfloat16": our_step(bank, replace(settings, precision="bfloat16")),
     }
-    seconds = in_turns(list(forms.values()), rounds)
+    if checkout:
+        forms["released"] = released_step(bank, settings, checkout)
+    seconds = dict(zip(forms, in_turns(list(forms.values()), rounds), strict=True))
+    static, released = seconds["static convolutions"], seconds.get("released")
     print(f"step without augmentation, batch {settings.batch_size}, {settings.cpu_threads} threads\n")
     print_table(
-        ["", "ms", "released / this", "this / static"],
+        ["", "ms", "this / static", *(["released / this"] if released else [])],
         [
-            [name, f"{1000 * s:.0f}", f"{seconds[0] / s:.1f}", f"{s / seconds[1]:.2f}"]
-            for name, s in zip(forms, seconds, strict=True)
+            [name, f"{1000 * s:.0f}", f"{s / static:.2f}", *([f"{released / s:.1f}"] if released else [])]
+            for name, s in seconds.items()
         ],
     )
+    return [Figure("step without augmentation, ours / static", seconds["ours"] / static, 1.2, lower_is_better=True)]
 
 
-def compare_with_data(bank: Bank, settings: PretrainSettings, checkout: Path, folder: Path) -> None:
+def compare_with_data(bank: Bank, settings: PretrainSettings, checkout: Path | None, folder: Path) -> list[Figure]:
     """Time the step with reading and augmentation."""
-    loops: list[list[float]] = [[], []]
+    ours: list[float] = []
+    released: list[float] = []
     for turn in range(LOOPS):
-        loops[0] += released_loop(bank, settings, checkout)
-        loops[1] += our_loop(bank, settings, folder / f"work{turn}")
-    theirs, ours = (statistics.median(seconds) for seconds in loops)
+        if checkout:
+            released += released_loop(bank, settings, checkout)
+        ours += our_loop(bank, settings, folder / f"work{turn}")
     print("\nstep with data and augmentation\n")
-    print_table(
-        ["", "ms", "times faster"],
-        [["released", f"{1000 * theirs:.0f}", ""], ["ours", f"{1000 * ours:.0f}", f"{theirs / ours:.1f}"]],
-    )
+    ms = {name: 1000 * statistics.median(s) for name, s in {"ours": ours, "released": released}.items() if s}
+    print_table(["", "ms"], [[name, f"{value:.0f}"] for name, value in ms.items()])
+    if not checkout:
+        return []
+    return [Figure("step with data and augmentation, released / ours", ms["released"] / ms["ours"], 7)]
 
 
 def our_step(bank: Bank, settings: PretrainSettings) -> Callable[[], object]:
