@@ -10,7 +10,9 @@ from jsonschema.exceptions import ValidationError
 
 from drasclr_core.errors import InputError
 
-SCHEMAS = Path(__file__).resolve().parents[1] / "schemas"
+_PACKAGE = Path(__file__).resolve().parent
+# An installed package holds them; a checkout shows them to its users beside it.
+SCHEMAS = next(path for path in (_PACKAGE / "schemas", _PACKAGE.parent / "schemas") if path.is_dir())
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -98,6 +98,19 @@ def test_the_rules_environment_has_every_dependency_but_snakemake():
     assert required(PYPROJECT["project"]["dependencies"]) - named == {"snakemake"}
 
 
+def test_the_package_holds_every_module_schema_and_data_file():
+    setuptools = PYPROJECT["tool"]["setuptools"]
+    folders = {
+        name: ROOT / setuptools["package-dir"].get(name, name.replace(".", "/")) for name in setuptools["packages"]
+    }
+    held = {path for folder in folders.values() for path in folder.glob("*.py")}
+    held |= {
+        path for name, globs in setuptools["package-data"].items() for g in globs for path in folders[name].glob(g)
+    }
+    there = {path for folder in ("drasclr_core", "schemas") for path in (ROOT / folder).rglob("*") if path.is_file()}
+    assert {path for path in there if "__pycache__" not in path.parts} - held == set()
+
+
 def test_versions_agree():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == PYPROJECT["project"]["version"] == __version__
