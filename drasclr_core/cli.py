@@ -26,6 +26,11 @@ class _Commands(TyperGroup):
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False)
+cohort = typer.Typer(no_args_is_help=True)
+app.add_typer(cohort, name="cohort", help="Make the participants table of a published cohort.")
+
+Table = Annotated[Path, typer.Option("--output", "-o", help="Participants table to write (.tsv).")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the table if it exists.")]
 
 
 @app.callback()
@@ -50,6 +55,42 @@ def fetch_weights(
     from drasclr_core.lung_weights import fetch_weights as fetch
 
     typer.echo(fetch(target or cache_folder() / "lungmask-r231.pth"))
+
+
+@cohort.command()
+def copdgene(
+    pheno: Annotated[Path, typer.Option(help="Phenotypes (tab- or comma-separated, UTF-8).")],
+    images: Annotated[Path, typer.Option(help="Folder with the scans, at any depth.")],
+    output: Table,
+    visual: Annotated[Path | None, typer.Option(help="Visual scores of emphysema.")] = None,
+    mortality: Annotated[Path | None, typer.Option(help="Vital status and days of follow-up.")] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="Names and codes of another release.", show_default="copdgene.yaml of the package"),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Map COPDGene's tables and scans to a participants table; say what was found and what is lacking."""
+    from drasclr_core.cohort_copdgene import import_copdgene
+    from drasclr_core.cohort_rules import COPDGENE
+
+    given = {"pheno": pheno, "visual": visual, "mortality": mortality}
+    tables = {role: path for role, path in given.items() if path is not None}
+    for line in import_copdgene(tables, images, output, rules=rules or COPDGENE, overwrite=overwrite):
+        typer.echo(line)
+
+
+@cohort.command()
+def mosmed(
+    folder: Annotated[Path, typer.Argument(help="MosMed's folder, which holds studies/CT-0 to CT-4.")],
+    output: Table,
+    overwrite: Overwrite = False,
+) -> None:
+    """Map MosMed's folder to a participants table: the grade is the folder's name."""
+    from drasclr_core.cohort_mosmed import import_mosmed
+
+    for line in import_mosmed(folder, output, overwrite=overwrite):
+        typer.echo(line)
 
 
 def cache_folder() -> Path:

@@ -139,6 +139,14 @@ def write_boxes(boxes: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     _write_tsv(boxes, list(BOX_COLUMNS), path)
 
 
+def as_number(cell: str) -> int | float | str:
+    """Return the number that a cell holds, an int where it is whole, or the cell itself where it holds none."""
+    if not _NUMBER.fullmatch(cell):
+        return cell
+    value = float(cell)
+    return int(value) if value.is_integer() else value
+
+
 def _phantom_id(number: int) -> str:
     return f"phantom-{number:03d}"
 
@@ -201,17 +209,10 @@ def _identity_faults(columns: list[str], rows: list[tuple[int, dict[str, str]]])
 def _typed(cells: Mapping[str, str], properties: Mapping[str, Any]) -> dict[str, Any]:
     """Drop the empty cells and turn the numbers of numeric columns into numbers."""
     return {
-        column: _number(cell) if _is_numeric(properties.get(column, {})) else cell
+        column: as_number(cell) if _is_numeric(properties.get(column, {})) else cell
         for column, cell in cells.items()
         if cell
     }
-
-
-def _number(cell: str) -> int | float | str:
-    if not _NUMBER.fullmatch(cell):
-        return cell
-    value = float(cell)
-    return int(value) if value.is_integer() else value
 
 
 def _is_numeric(rule: Mapping[str, Any]) -> bool:
