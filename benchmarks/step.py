@@ -76,18 +76,20 @@ def compare_steps(bank: Bank, settings: PretrainSettings, checkout: Path | None,
 
 def compare_with_data(bank: Bank, settings: PretrainSettings, checkout: Path | None, folder: Path) -> list[Figure]:
     """Time the step with reading and augmentation."""
-    ours: list[float] = []
-    released: list[float] = []
+    precisions = {"ours": settings, "ours, bfloat16": replace(settings, precision="bfloat16")}
+    seconds: dict[str, list[float]] = {}
     for turn in range(LOOPS):
         if checkout:
-            released += released_loop(bank, settings, checkout)
-        ours += our_loop(bank, settings, folder / f"work{turn}")
+            seconds.setdefault("released", []).extend(released_loop(bank, settings, checkout))
+        for name, chosen in precisions.items():
+            work = folder / f"work-{chosen.precision}-{turn}"
+            seconds.setdefault(name, []).extend(our_loop(bank, chosen, work))
     print("\nstep with data and augmentation\n")
-    ms = {name: 1000 * statistics.median(s) for name, s in {"ours": ours, "released": released}.items() if s}
+    ms = {name: 1000 * statistics.median(s) for name, s in seconds.items()}
     print_table(["", "ms"], [[name, f"{value:.0f}"] for name, value in ms.items()])
     if not checkout:
         return []
-    return [Figure("step with data and augmentation, released / ours", ms["released"] / ms["ours"], 7)]
+    return [Figure(f"step with data and augmentation, released / {n}", ms["released"] / ms[n], 7) for n in precisions]
 
 
 def our_step(bank: Bank, settings: PretrainSettings) -> Callable[[], object]:
