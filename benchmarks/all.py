@@ -3,7 +3,7 @@
     python benchmarks/all.py [--released ../DrasCLR] [--rounds 7] [--threads 2]
 
 Each runs in a process of its own. What the options mean is said by `python benchmarks/layers.py --help`. The last
-measurement of memory, at the paper's settings, takes 13 GB. Exits with 1 if a benchmark fails.
+measurement of memory, at the paper's settings, takes 10 GB. Exits with 1 if a benchmark fails.
 """
 
 import subprocess
