@@ -146,6 +146,10 @@ def _summary(cohort: _Cohort, left_out: Mapping[str, str], target: Path) -> Iter
     lacking = list(_missing_lines(cohort))
     yield "columns missing" if lacking else "no column is missing"
     yield from (f"  {line}" for line in lacking)
+    doubts = [f"{name:<17} {c.rule['uncertain']}" for name, c in cohort.columns.items() if "uncertain" in c.rule]
+    if doubts:
+        yield "compare with the dictionary of your release"
+        yield from (f"  {line}" for line in doubts)
 
 
 def _table_lines(cohort: _Cohort) -> Iterator[str]:

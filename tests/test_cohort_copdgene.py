@@ -43,6 +43,8 @@ def test_every_column_by_hand(study):
     }
     assert (study.target.parent / row["image"]).read_bytes() == b"scan"
     assert "no column is missing" in text
+    *_, doubts = text.partition("compare with the dictionary of your release\n")
+    assert "smoking_status    SmokCigNow 0 is no, 1 is yes; any other code is refused" in doubts
     assert study.left_out() == {}
 
 
@@ -184,7 +186,7 @@ def test_delimiters_byte_order_marks_and_line_ends(study, style):
         (b"Subject\tgender\n10002K\t1\n", "No key joins the tables (sid or rand_id)"),
         (
             b"sid\tgender\n10002K\t1\n10002K\t1\n",
-            "several rows of one subject, no column (visitnum or Phase_study) says",
+            "several rows of one subject, no column (visitnum) says",
         ),
         (b"sid\tvisitnum\n10002K\t1\n10002K\t1\n", "several rows of one subject, all of visit 1: 10002K (lines 2, 3)"),
         (b"sid\tvisitnum\n10002K\t\n", "not one of the visits 1, 2, 3: '' of 10002K (line 2)"),
