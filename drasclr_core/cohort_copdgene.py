@@ -175,6 +175,8 @@ def _found_lines(cohort: _Cohort) -> Iterator[str]:
     for name, column in cohort.columns.items():
         filled = len(cohort.values.cells[name])
         notes = [f"{filled} values, {len(cohort.participants) - filled} empty", *cohort.values.notes[name]]
+        if not filled:
+            notes.append(column.rule["lacking"])
         if column.unused:
             notes.append(f"not used: {', '.join(column.unused)}")
         yield f"{name:<17} {places[name]:<{width}}  {'; '.join(notes)}"

@@ -173,4 +173,5 @@ def _visit_faults(source: Source, key: str, visit: str, rules: Rules) -> list[st
     ]
     if not unknown:
         return []
-    return [f"column {source.names[visit]}: not one of the visits {', '.join(known)}: {examples(unknown)}"]
+    place = f"column {source.names[visit]}"
+    return [f"{place}: not one of the visits {', '.join(known)} (visit in --rules): {examples(unknown)}"]

@@ -10,7 +10,10 @@ from jsonschema import Draft202012Validator
 from drasclr_core.cohort import as_number
 from drasclr_core.cohort_rules import Rules, aliases, codes_of
 from drasclr_core.cohort_tables import Row, Subjects, code_of, examples
-from drasclr_core.documents import raise_faults, schema
+from drasclr_core.documents import schema
+from drasclr_core.errors import InputError
+
+_MOST_FAULTS = 10
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,11 @@ def read_values(columns: Mapping[str, Column], subjects: list[str], rules: Rules
         faults += reader.told()
         values.notes[name] += reader.notes()
     faults += _imply(columns, values, subjects)
-    raise_faults("The import", faults)
+    if faults:
+        told = "\n  ".join(faults)
+        raise InputError(
+            f"Cells that mean nothing to the rules; mend them, or say in --rules what they mean:\n  {told}"
+        )
     _pair_survival(values)
     return values
 
@@ -108,8 +115,10 @@ class _Reader:
         return value
 
     def told(self) -> list[str]:
-        """Return one line per fault, with the subjects that have it."""
-        return [f"{self.column.place}: {fault}: {examples(who)}" for fault, who in self._faults.items()]
+        """Return one line per fault, with the subjects that have it; a column in another unit would have thousands."""
+        told = [f"{self.column.place}: {fault}: {examples(who)}" for fault, who in self._faults.items()]
+        more = len(told) - _MOST_FAULTS
+        return told[:_MOST_FAULTS] + ([f"{self.column.place}: {more} more values are not allowed"] if more > 0 else [])
 
     def notes(self) -> list[str]:
         """Return how many cells with a code became empty."""

@@ -4,9 +4,12 @@ import pytest
 import yaml
 from copdgene_study import IDS, MORTALITY, PHENO, VISUAL, Study
 from typer.testing import CliRunner
+from workflow_run import ROOT
 
 from drasclr_core.cli import app
+from drasclr_core.cohort import read_participant_rows
 from drasclr_core.cohort_rules import COPDGENE, read_rules
+from drasclr_core.config import check_participants
 from drasclr_core.errors import InputError
 
 
@@ -107,6 +110,33 @@ def test_all_faults_are_told_at_once_and_grouped(study):
     )
 
 
+def test_a_column_in_another_unit_does_not_fill_the_screen(study):
+    names = [f"1{number:04d}A" for number in range(30)]
+    rows = [PHENO | {"sid": name, "FEV1_FVC_utah": f"{40 + place}"} for place, name in enumerate(names)]
+    study.write("pheno", *rows)
+    for name in names:
+        study.scan(f"{name}_INSP_STD_BWH_COPD.nrrd")
+    *faults, last = study.refused().splitlines()
+    assert len(faults) == 11
+    assert last.endswith("column FEV1_FVC_utah: 20 more values are not allowed")
+
+
+def test_a_column_without_a_value_is_as_good_as_missing(study):
+    study.write("visual", *(VISUAL | {"sid": name, "Emph_Severity": "NA"} for name in IDS))
+    assert "0 values, 3 empty; CLE of Tables 2, 6, 8 and 9 will have no n" in study.run()
+    assert study.frame()["cle"].isna().all()
+
+
+def test_the_configuration_fits_the_table(study):
+    config = yaml.safe_load((ROOT / "config" / "copdgene.yaml").read_text(encoding="utf-8"))
+    atlas = config["atlases"]["healthy"]["participant"]
+    study.write("pheno", *(PHENO | {"sid": name, "finalGold": "0"} for name in (*IDS, atlas)))
+    study.scan(f"{atlas}/Phase-1/{atlas}_INSP_STD_JHU_COPD.nii.gz")
+    study.run()
+    ids = [row["participant_id"] for row in read_participant_rows(study.target)]
+    check_participants(config, {"copdgene": [*ids, *(f"more-{number}" for number in range(200))]})
+
+
 def test_never_smoked_and_smoking_now_contradict(study):
     study.pheno(finalGold="-2", SmokCigNow="1")
     assert "column finalGold: -2 means smoking_status never: 10002K (SmokCigNow says current)" in study.refused()
@@ -189,7 +219,7 @@ def test_delimiters_byte_order_marks_and_line_ends(study, style):
             "several rows of one subject, no column (visitnum) says",
         ),
         (b"sid\tvisitnum\n10002K\t1\n10002K\t1\n", "several rows of one subject, all of visit 1: 10002K (lines 2, 3)"),
-        (b"sid\tvisitnum\n10002K\t\n", "not one of the visits 1, 2, 3: '' of 10002K (line 2)"),
+        (b"sid\tvisitnum\n10002K\t\n", "not one of the visits 1, 2, 3 (visit in --rules): '' of 10002K (line 2)"),
     ],
 )
 def test_unreadable_tables(study, content, told):
