@@ -24,6 +24,7 @@ wildcard_constraints:
     id="[A-Za-z0-9][A-Za-z0-9_-]*",
     task="[a-z0-9_]+",
     table="table[0-9]+",
+    figure="figure[a-z0-9_]+",
 
 
 rule all:
@@ -64,6 +65,11 @@ rule embed:
 rule tables:
     input:
         possible_tables(),
+
+
+rule figures:
+    input:
+        possible_figures(),
 
 
 rule report:

@@ -1,12 +1,18 @@
 """What every figure shares: colours that colour-blind readers tell apart, sizes, and how it is written."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from drasclr_core.io import atomic_path
+from drasclr_core.figure_specs import KINDS, FigureSpec
+from drasclr_core.io import atomic_path, write_json
 
 # Okabe and Ito, "Color universal design", 2008; without yellow, which vanishes on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -15,9 +21,39 @@ DPI = 200
 SEQUENTIAL = "viridis"
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, the numbers that it shows, and what a reader must know of them."""
+
+    figure: Figure
+    data: pd.DataFrame
+    notes: Sequence[str]
+
+
+def make_figure(
+    spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any], png: str | Path, csv: str | Path
+) -> None:
+    """Draw what an experiment file declares; write PNG, CSV and, beside the PNG, title and notes as JSON.
+
+    Parameters
+    ----------
+    spec : FigureSpec
+        Its kind names the module whose ``draw(spec, paths, settings)`` is called.
+    paths : mapping
+        The files to read, by the names that this kind's `draw` documents.
+    settings : mapping
+        `seed` and `readout` of the configuration.
+    png, csv : paths
+        To write.
+    """
+    drawing: Drawing = import_module(f"drasclr_core.{KINDS[spec.figure].module}").draw(spec, paths, settings)
+    write_figure(drawing.figure, drawing.data, png, csv)
+    write_json(Path(png).with_suffix(".json"), {"title": spec.title, "notes": [*drawing.notes, *spec.notes]})
+
+
 def new_figure(width_in: float, height_in: float) -> Figure:
     """Return an empty figure, sizes in inches; it belongs to no window and to no global list."""
-    return Figure(figsize=(width_in, height_in), layout="constrained")
+    return Figure(figsize=(width_in, height_in), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.06))
 
 
 def plain_axes(axes: Axes) -> None:

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from drasclr_core.config import digest
 from drasclr_core.figures_training import describe_training
+from drasclr_core.io import read_json
 from drasclr_core.report_flow import CohortFlow
 from drasclr_core.report_markdown import markdown_title, render_markdown
 
@@ -63,6 +64,12 @@ def read_picture(png: str | Path, title: str, notes: Sequence[str] = (), anchor:
     path = Path(png)
     encoded = base64.b64encode(path.read_bytes()).decode("ascii")
     return Picture(anchor or path.stem, title, f"data:image/png;base64,{encoded}", notes, str(path.with_suffix(".csv")))
+
+
+def read_figure(png: str | Path) -> Picture:
+    """Return a figure that `drasclr_core.figures.make_figure` wrote, with the title and notes that lie beside it."""
+    words = read_json(Path(png).with_suffix(".json"))
+    return read_picture(png, words["title"], words["notes"])
 
 
 def read_training(png: str | Path) -> Picture:

@@ -1,4 +1,56 @@
-"""Helpers of the figures and of the report. Functions only here."""
+"""Helpers of the figures and of the report - what they need of the configuration. Functions only here."""
+
+from drasclr_core.figure_specs import KINDS, load_figure
+
+
+@cache
+def figure(name):
+    return checked(load_figure, repo(f"experiments/{name}.yaml"))
+
+
+def figure_lacks(name):
+    """Return what a figure needs and the configuration lacks."""
+    role, runs = figure(name).cohort, figure(name).runs
+    roles = [] if role in config["roles"] else [f"a cohort in roles.{role}"]
+    return [*roles, *(f"runs.{run}" for run in runs if run not in config["runs"])]
+
+
+def possible_figures():
+    """Return the figures for which the configuration has the cohort and the runs."""
+    names = sorted(path.stem for path in Path(repo("experiments")).glob("figure*.yaml"))
+    return [f"results/{name}.png" for name in names if not figure_lacks(name)]
+
+
+def figure_cohort(name):
+    if figure_lacks(name):
+        raise WorkflowError(
+            f"experiments/{name}.yaml needs {', '.join(figure_lacks(name))} in the configuration"
+        )
+    return config["roles"][figure(name).cohort]
+
+
+def figure_inputs(wildcards):
+    """Return the files that a figure is drawn from, by the names that its kind gives them."""
+    spec, cohort = figure(wildcards.figure), figure_cohort(wildcards.figure)
+    labels = {
+        "participants": f"results/{cohort}/participants.tsv",
+        "folds": f"results/{cohort}/folds.tsv",
+    }
+    if spec.figure == "embedding_map":
+        return {"features": run_path(cohort, spec.run, "features"), **labels}
+    if spec.figure == "landmark_importance":
+        atlas = config["runs"][spec.run]["atlas"]
+        return {
+            "features": run_path(cohort, spec.run, "features"),
+            "atlas": f"results/atlases/{atlas}/lung_mask.nii.gz",
+            **labels,
+        }
+
+
+def figure_code(wildcards):
+    return core(
+        "figures", "figure_specs", KINDS[figure(wildcards.figure).figure].module
+    )
 
 
 def landmarks_of(flow):

@@ -1,11 +1,33 @@
-"""Draw the curves of each training, and put all that was found on one page.
+"""Draw the figures and the curves of each training, and put all that was found on one page.
 
-Reads:   results/{table}.md, a run's model/metrics.csv
+Reads:   results/{table}.md; a run's model/metrics.csv, features, eval/, as the figure's kind needs
          results/{cohort}/{atlas}/cohort_flow.json, exclusions.tsv; results/atlases/{atlas}/landmarks.json
-Writes:  results/{cohort}/{atlas}/runs/{run}/training.png, training.csv
+Writes:  results/{figure}.png, {figure}.csv (what it shows), {figure}.json (title, notes)
+         results/{cohort}/{atlas}/runs/{run}/training.png, training.csv
          results/report.html                                   needs no other file, no network and no script
-Config:  the whole, which the page shows
+Config:  seed, evaluation, roles; experiments/{figure}.yaml; the page shows the whole
 """
+
+
+rule make_figure:
+    input:
+        unpack(figure_inputs),
+        experiment=repo("experiments/{figure}.yaml"),
+        code=figure_code,
+    output:
+        png=report(
+            "results/{figure}.png", category="Figures", labels={"figure": "{figure}"}
+        ),
+        csv="results/{figure}.csv",
+        words="results/{figure}.json",
+    log:
+        "logs/make_figure/{figure}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        settings={"seed": config["seed"], "readout": config["evaluation"]["readout"]},
+    script:
+        "../workflow_scripts/make_figure.py"
 
 
 rule draw_training:
@@ -33,6 +55,7 @@ rule make_report:
         flows=aligned("cohort_flow.json"),
         exclusions=aligned("exclusions.tsv"),
         landmarks=[landmarks_of(flow) for flow in aligned("cohort_flow.json")],
+        figures=possible_figures(),
         trainings=of_runs("training.png", PRETRAINED_RUNS),
         code=core("report", "report_flow", "report_markdown", "report_versions"),
         template=repo("drasclr_core/templates/report.html.j2"),

@@ -13,12 +13,13 @@ CORE = ROOT / "drasclr_core"
 # A module imports only its own level or lower; `cli` calls all of them. A module that is not named here takes the
 # level of the word before its first underscore (`phantom_labels` that of `phantom`).
 LEVELS = {
-    0: "errors io documents config experiments tasks settings flow",
+    0: "errors io documents config experiments figure_specs tasks settings flow",
     1: "phantom cohort folds subject atlas images scan separable dicom lungs lung airways ct_metrics registration "
     "masks landmarks landmark patches disease",
     2: "layers encoder augment moco losses parallel",
     3: "bank shards rows batches contrast views training checkpoint telemetry model_folder embedding dense released",
-    4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe survival detection",
+    4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe survival detection "
+    "embedding_map",
     5: "tables figures qc report plan",
     6: "cli",
 }

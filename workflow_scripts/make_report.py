@@ -5,7 +5,7 @@ from pathlib import Path
 from _job import run
 
 from drasclr_core.io import atomic_path
-from drasclr_core.report import Report, read_table, read_training, render_report
+from drasclr_core.report import Report, read_figure, read_table, read_training, render_report
 from drasclr_core.report_flow import read_flow
 from drasclr_core.report_versions import git_commit, package_versions
 
@@ -16,7 +16,7 @@ def main(job):
         title="DrasCLR: what was found",
         flows=[read_flow(*paths) for paths in flows],
         tables=[read_table(path) for path in job.input.tables],
-        figures=[],
+        figures=[read_figure(path) for path in job.input.figures],
         trainings=[read_training(path) for path in job.input.trainings],
         config=job.params.config,
         versions=package_versions(),
