@@ -4,6 +4,7 @@ The patches of a subject resemble each other, so they are drawn together: only s
 are not fitted again; an interval is that of fixed out-of-fold predictions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,7 @@ def sum_by_subject(
     return np.bincount(subject, values, minlength=subjects).astype(np.float64)
 
 
-def draw_subjects(subjects: int, resamples: int, seed: int) -> npt.NDArray[np.int64]:
+def draw_subjects(subjects: int, resamples: int, seed: int | Sequence[int]) -> npt.NDArray[np.int64]:
     """Return how often each subject is drawn in each resample, (resamples, subjects); each row sums to `subjects`."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(subjects, np.full(subjects, 1 / subjects), size=resamples)

@@ -116,7 +116,7 @@ def evaluate_task(
     task = _task(name)
     if readout not in ("plain", "penalised"):
         raise InputError(f"evaluation.readout is '{readout}', but must be plain or penalised.")
-    _check_features(features, folds)
+    check_features(features, folds)
     labels = task_labels(name, participants)
     embedded = features["participant_id"].unique()
     labels = labels[labels.index.isin(embedded)]
@@ -125,7 +125,7 @@ def evaluate_task(
         []
         if reason
         else [
-            _evaluate_fold(task, labels, _block(features, fold), folds, fold, readout, seed)
+            _evaluate_fold(task, labels, features_of_fold(features, fold), folds, fold, readout, seed)
             for fold in sorted(set(folds.values()))
         ]
     )
@@ -176,9 +176,25 @@ def _evaluate_fold(
     }
 
 
-def _check_features(features: pd.DataFrame, folds: Mapping[str, int]) -> None:
+def check_features(features: pd.DataFrame, folds: Mapping[str, int], fewest: int = 1) -> None:
+    """Check a table of features that `evaluate_task` describes.
+
+    Parameters
+    ----------
+    features : DataFrame
+        participant_id, fold, and one column per feature.
+    folds : mapping
+        Participant id -> fold.
+    fewest : int
+        Columns that it must have at least.
+
+    Raises
+    ------
+    InputError
+        If it is empty, not finite, or does not hold the same subjects once per block, each with a fold.
+    """
     values = features.drop(columns=["participant_id", "fold"])
-    if values.shape[1] == 0 or len(values) == 0:
+    if values.shape[1] < fewest or len(values) == 0:
         raise InputError("The features table is empty: embed the cohort again.")
     finite = np.isfinite(values.to_numpy(dtype=np.float64)).all(axis=1)
     if not finite.all():
@@ -196,7 +212,7 @@ def _check_features(features: pd.DataFrame, folds: Mapping[str, int]) -> None:
         raise InputError("The features of some fold lack subjects that other folds have: embed the cohort again.")
 
 
-def _block(features: pd.DataFrame, fold: int) -> pd.DataFrame:
+def features_of_fold(features: pd.DataFrame, fold: int) -> pd.DataFrame:
     """Return the features to use when `fold` is held out, indexed by participant id."""
     used = fold if (features["fold"] == fold).any() else ALL_FOLDS
     return features[features["fold"] == used].set_index("participant_id").drop(columns="fold")

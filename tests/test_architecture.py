@@ -18,8 +18,8 @@ LEVELS = {
     "masks landmarks landmark patches disease",
     2: "layers encoder augment moco losses parallel",
     3: "bank shards rows batches contrast views training checkpoint telemetry model_folder embedding dense released",
-    4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe survival detection "
-    "embedding_map",
+    4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe survival concordance "
+    "detection embedding_map",
     5: "tables figures qc report plan",
     6: "cli",
 }
