@@ -40,6 +40,7 @@ include: "rules/align.smk"
 include: "rules/pretrain.smk"
 include: "rules/embed.smk"
 include: "rules/evaluate.smk"
+include: "rules/survival.smk"
 include: "rules/disease.smk"
 include: "rules/report.smk"
 

@@ -9,7 +9,7 @@ from drasclr_core.io import Record
 from drasclr_core.methods import METHODS, embed_cohort, load_method
 from drasclr_core.methods.kmeans import HistogramWords, patch_histograms
 
-# A pretrained method has a stage of its own, and is tested there.
+# A pretrained method has a stage of its own, and is tested there; one without features breaks the contract.
 PARAMS = {"laa950": {}, "kmeans": {"words": 3, "bins": 16, "max_patches": 60}}
 
 
@@ -45,7 +45,7 @@ FOLDS = {f"s{i}": i % 5 for i in range(10)}
 
 
 def test_every_method_that_is_fitted_here_is_under_contract():
-    assert set(PARAMS) == set(METHODS) - {"drasclr"}
+    assert set(PARAMS) == set(METHODS) - {"drasclr", "no_image"}
 
 
 @pytest.mark.parametrize("name", PARAMS)
@@ -101,6 +101,14 @@ def test_laa950_names_the_subject_without_it():
         load_method("laa950", {}).embed(Bare("s1", 0))
 
 
+def test_no_image_has_subjects_and_no_feature():
+    frame = embed_cohort("no_image", {}, cohort()[::-1], FOLDS, seed=0)
+    assert list(frame.columns) == ["participant_id", "fold"]
+    assert frame["participant_id"].tolist() == sorted(FOLDS)
+    assert set(frame["fold"]) == {-1}
+    assert load_method("no_image", {}).embed(cohort()[0]).dtype == np.float32
+
+
 @pytest.mark.parametrize("bins", [2, 7, 32, 1264])
 def test_histograms_agree_with_numpy(bins):
     patches = np.random.default_rng(0).integers(-1200, 500, size=(3, 5, 5, 5)).astype(np.int16)
@@ -149,6 +157,7 @@ def test_codebook_is_fitted_on_no_more_patches_than_allowed(monkeypatch):
     ("name", "params", "message"),
     [
         ("kmens", {}, "'kmens' is unknown; the methods are laa950, kmeans"),
+        ("no_image", {"words": 3}, "no_image takes no parameters"),
         ("laa950", {"words": 3}, "takes no parameters, but was given words"),
         ("kmeans", {"wrods": 3}, "no parameter wrods; it has words, bins, max_patches"),
         ("kmeans", {"words": 1, "bins": 0}, "words is 1, at least 2; bins is 0, at least 2"),

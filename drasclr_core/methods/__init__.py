@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 METHODS = {
     "laa950": "drasclr_core.methods.laa950",
     "kmeans": "drasclr_core.methods.kmeans",
+    "no_image": "drasclr_core.methods.no_image",
     "drasclr": "drasclr_core.methods.drasclr",
 }
 

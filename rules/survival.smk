@@ -1,0 +1,35 @@
+"""Predict survival from a run's features, clinical columns and confounders (Table 3).
+
+Reads:   results/{cohort}/participants.tsv, folds.tsv, a run's features
+Writes:  results/{cohort}/{atlas}/runs/{run}/eval/survival-{variant}.json  out-of-fold risks, concordance, risk groups,
+                                                                         calibration
+Config:  seed
+"""
+
+
+rule evaluate_survival:
+    input:
+        participants="results/{cohort}/participants.tsv",
+        folds="results/{cohort}/folds.tsv",
+        features="results/{cohort}/{atlas}/runs/{run}/features",
+        code=core(
+            "survival",
+            "survival_design",
+            "survival_groups",
+            "survival_model",
+            "concordance",
+            "bootstrap",
+            "tasks",
+        ),
+    output:
+        evaluation="results/{cohort}/{atlas}/runs/{run}/eval/survival-{variant}.json",
+    log:
+        "logs/{cohort}/{atlas}/evaluate_survival/{run}/{variant}.log",
+    wildcard_constraints:
+        variant="[a-z_]+",
+    conda:
+        "../envs/core.yaml"
+    params:
+        seed=config["seed"],
+    script:
+        "../workflow_scripts/evaluate_survival.py"

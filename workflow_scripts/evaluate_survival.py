@@ -1,0 +1,29 @@
+"""Predict survival from a run's features, clinical columns and confounders, fold by fold."""
+
+from pathlib import Path
+
+import pandas as pd
+from _job import run
+
+from drasclr_core import __version__
+from drasclr_core.cohort import validate_participants
+from drasclr_core.folds import read_folds
+from drasclr_core.io import RECORD, read_json, write_json
+from drasclr_core.survival import evaluate_survival
+
+
+def main(job):
+    evaluation = evaluate_survival(
+        job.wildcards.variant,
+        validate_participants(job.input.participants),
+        pd.read_parquet(Path(job.input.features) / "features.parquet"),
+        read_folds(job.input.folds),
+        run=job.wildcards.run,
+        seed=job.params.seed,
+    )
+    features = read_json(Path(job.input.features) / RECORD)
+    write_json(job.output.evaluation, {**evaluation, "features": features, "drasclr": __version__})
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))
