@@ -234,8 +234,8 @@ def _unusable(
     fewest = min(int(usable.loc[fold_of != fold, "died"].sum()) for fold in set(folds.values()))
     if fewest < MIN_TRAINING_DEATHS:
         return (
-            f"{int(usable['died'].sum())} deaths among {len(usable)} subjects leave some fold {fewest} to learn from, "
-            f"and a Cox model needs {MIN_TRAINING_DEATHS}"
+            f"{int(usable['died'].sum())} of {len(usable)} subjects died, so that some fold has {fewest} deaths to "
+            f"learn from; a Cox model needs {MIN_TRAINING_DEATHS}"
         )
     return None
 
