@@ -114,8 +114,56 @@ def dense_values(
     owner, codes = block_codes(voxels, window_codes(voxels, ct, transform, model.grid), block)
     hu, first = _padded(sitk.GetArrayViewFromImage(ct), voxels)
     volume = normalise_hu(torch.from_numpy(hu).to(device))
-    values = _embed(model, volume, voxels - first, owner, torch.from_numpy(codes).to(device), head, batch)
+    values = embed_windows(model, volume, voxels - first, owner, torch.from_numpy(codes).to(device), head, batch)
     return DenseValues(voxels, values, stride)
+
+
+@torch.inference_mode()
+def embed_windows(
+    model: Model,
+    volume: Tensor,
+    starts: npt.NDArray[np.int64],
+    owner: npt.NDArray[np.int64],
+    codes: Tensor,
+    head: Callable[[Tensor], Tensor] | None = None,
+    batch: int = BATCH,
+) -> npt.NDArray[np.float32]:
+    """Return the values of windows, (M, C) float32.
+
+    Parameters
+    ----------
+    model : Model
+        Encoder, on the device where to compute.
+    volume : (Z, Y, X) tensor
+        Intensities scaled to [-1, 1], on the same device.
+    starts : (M, 3) int64 array
+        First voxel of each window.
+    owner : (M,) int64 array
+        Block of each window.
+    codes : (G, 3) tensor
+        Location code of each block, on the device.
+    head, batch
+        As for `dense_values`.
+    """
+    values: npt.NDArray[np.float32] | None = None
+    done = 0
+    for blocks, windows in _stacks(owner, batch):
+        encoder_at = model.encoder.at(codes[blocks])
+        for part in np.array_split(windows, -(-windows.size // batch)):
+            patches = [
+                volume[z : z + PATCH_SIZE, y : y + PATCH_SIZE, x : x + PATCH_SIZE] for z, y, x in starts[part.ravel()]
+            ]
+            features = encoder_at(torch.stack(patches).unflatten(0, part.shape))
+            found = features.view(part.size, -1)
+            found = head(found) if head else found
+            if values is None:
+                values = np.empty((len(starts), found.shape[1]), np.float32)
+            values[part.ravel()] = found.cpu().numpy()
+        if (done + len(blocks)) * 20 // len(codes) > done * 20 // len(codes):
+            logger.info("dense: %d of %d blocks", done + len(blocks), len(codes))
+        done += len(blocks)
+    assert values is not None
+    return values
 
 
 def window_voxels(lungs: npt.NDArray[Any], stride: int) -> npt.NDArray[np.int64]:
@@ -193,38 +241,6 @@ def _padded(
     padded = np.pad(ct_hu, [(BEFORE, width) for width in beyond], constant_values=OUTSIDE_HU)
     seen = tuple(slice(begin, end + PATCH_SIZE) for begin, end in zip(low, high, strict=True))
     return np.ascontiguousarray(padded[seen]), low
-
-
-@torch.inference_mode()
-def _embed(
-    model: Model,
-    volume: Tensor,
-    starts: npt.NDArray[np.int64],
-    owner: npt.NDArray[np.int64],
-    codes: Tensor,
-    head: Callable[[Tensor], Tensor] | None,
-    batch: int,
-) -> npt.NDArray[np.float32]:
-    """Return the values, (M, C), of the windows that begin at `starts` of the volume; see `block_codes`."""
-    values: npt.NDArray[np.float32] | None = None
-    done = 0
-    for blocks, windows in _stacks(owner, batch):
-        encoder_at = model.encoder.at(codes[blocks])
-        for part in np.array_split(windows, -(-windows.size // batch)):
-            patches = [
-                volume[z : z + PATCH_SIZE, y : y + PATCH_SIZE, x : x + PATCH_SIZE] for z, y, x in starts[part.ravel()]
-            ]
-            features = encoder_at(torch.stack(patches).unflatten(0, part.shape))
-            found = features.view(part.size, -1)
-            found = head(found) if head else found
-            if values is None:
-                values = np.empty((len(starts), found.shape[1]), np.float32)
-            values[part.ravel()] = found.cpu().numpy()
-        if (done + len(blocks)) * 20 // len(codes) > done * 20 // len(codes):
-            logger.info("dense: %d of %d blocks", done + len(blocks), len(codes))
-        done += len(blocks)
-    assert values is not None
-    return values
 
 
 def _stacks(owner: npt.NDArray[np.int64], batch: int) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:

@@ -1,0 +1,189 @@
+"""The patches of the detectors: cut around annotated and healthy places, each with its location and its fold.
+
+Arrays are (z, y, x). The box of a patch is w voxels wide (32 mm); the window *at* its voxel 0 is the patch centred on
+the box. What is kept of a subject is the surroundings that the windows at all voxels of the box see, w + 31 a side.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from drasclr_core.boxes import HEALTHY, Box, box_voxels, deal_places, healthy_centres, inside
+from drasclr_core.cohort import BOX_SIZE_MM
+from drasclr_core.dense import BEFORE, window_codes
+from drasclr_core.encoder import PATCH_SIZE
+from drasclr_core.io import atomic_directory
+from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.patches import ct_compressor, cut_patches
+from drasclr_core.subject import Subject
+
+logger = logging.getLogger(__name__)
+
+_SHARD = 64  # patches per file
+_ARRAYS = ("hu", "lungs", "codes", "code_steps", "centres_mm", "folds")
+
+
+@dataclass(frozen=True)
+class BoxPatches:
+    """M patches, with their surroundings.
+
+    Attributes
+    ----------
+    hu : (M, C, C, C) int16 array
+        Surroundings in HU, C = w + 31; -1024 beyond the volume.
+    lungs : (M, C, C, C) uint8 array
+        Lung mask of the same voxels.
+    codes : (M, 3) float64 array
+        Location code of the patch centred on the box.
+    code_steps : (M, 3, 3) float64 array
+        By how much the code changes, row by row, one voxel on along z, y, x.
+    centres_mm : (M, 3) float64 array
+        Centres of the boxes (x, y, z), LPS.
+    folds : (M,) int64 array
+        Fold of the patch's subject.
+    participants, subtypes : (M,) arrays of str
+        Whose; one of `boxes.SUBTYPES` or `boxes.HEALTHY`.
+    left_out : tuple of str
+        Why annotated boxes are not among the patches.
+    """
+
+    hu: npt.NDArray[np.int16]
+    lungs: npt.NDArray[np.uint8]
+    codes: npt.NDArray[np.float64]
+    code_steps: npt.NDArray[np.float64]
+    centres_mm: npt.NDArray[np.float64]
+    folds: npt.NDArray[np.int64]
+    participants: npt.NDArray[np.str_]
+    subtypes: npt.NDArray[np.str_]
+    left_out: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def box(self) -> int:
+        """Edge w of a box, in voxels."""
+        return self.hu.shape[1] - PATCH_SIZE + 1
+
+    @property
+    def centre(self) -> int:
+        """Where, along each axis of the surroundings, the patch centred on the box begins."""
+        return (self.box - 1) // 2
+
+    def detection(self, subtype: str) -> npt.NDArray[np.int64]:
+        """Return the patches of one detector: those of the subtype, and the first healthy ones, as many."""
+        positive = np.flatnonzero(self.subtypes == subtype)
+        return np.concatenate([positive, np.flatnonzero(self.subtypes == HEALTHY)[: len(positive)]])
+
+    def take(self, chosen: npt.NDArray[Any]) -> "BoxPatches":
+        """Return some of the patches, by index or mask."""
+        arrays = (self.hu, self.lungs, self.codes, self.code_steps, self.centres_mm, self.folds)
+        return BoxPatches(*(a[chosen] for a in arrays), self.participants[chosen], self.subtypes[chosen], self.left_out)
+
+
+def cut_boxes(
+    boxes: Sequence[Box],
+    healthy: Sequence[str],
+    subjects: Mapping[str, Subject],
+    grid: LandmarkGrid,
+    folds: Mapping[str, int],
+    *,
+    seed: int,
+    left_out: Sequence[str] = (),
+) -> BoxPatches:
+    """Cut the patches of annotated boxes, and as many of healthy places as the more frequent subtype has boxes.
+
+    Parameters
+    ----------
+    boxes : sequence of Box
+        Of the `subjects`.
+    healthy : sequence of str
+        Who lends the healthy places, dealt in rounds in this order.
+    subjects : mapping
+        Participant id -> subject, with the folders ingest, segment and register.
+    grid : LandmarkGrid
+        Of the atlas.
+    folds : mapping
+        Participant id -> fold.
+    seed : int
+        Of the healthy places.
+    left_out : sequence of str
+        Reasons known before; a box outside of its volume is added to them.
+
+    References
+    ----------
+    Yu et al., "DrasCLR", Medical Image Analysis 2024, section 4.3.1.
+    """
+    reasons, places = list(left_out), []
+    for box in boxes:
+        if inside(subjects[box.participant_id].ct, box.centre_mm):
+            places.append(box)
+        else:
+            where = ", ".join(f"{value:g}" for value in box.centre_mm)
+            reasons.append(f"1 box of {box.participant_id}, whose centre ({where}) mm is outside of the scan")
+    for reason in reasons:
+        logger.warning("left out: %s", reason)
+    most = max(Counter(box.subtype for box in places).values(), default=0)
+    places += _healthy_places(deal_places(healthy, most), subjects, seed)
+    width = box_voxels(BOX_SIZE_MM, grid.spacing_mm) + PATCH_SIZE - 1
+    cut = [_cut(place, subjects[place.participant_id], grid, width) for place in places]
+    return BoxPatches(
+        hu=np.array([hu for hu, *_ in cut], np.int16).reshape(-1, width, width, width),
+        lungs=np.array([lungs for _, lungs, *_ in cut], np.uint8).reshape(-1, width, width, width),
+        codes=np.array([codes[0] for *_, codes in cut]).reshape(-1, 3),
+        code_steps=np.array([codes[1:] - codes[0] for *_, codes in cut]).reshape(-1, 3, 3),
+        centres_mm=np.array([place.centre_mm for place in places]).reshape(-1, 3),
+        folds=np.array([folds[place.participant_id] for place in places], np.int64),
+        participants=np.array([place.participant_id for place in places], np.str_),
+        subtypes=np.array([place.subtype for place in places], np.str_),
+        left_out=tuple(reasons),
+    )
+
+
+def write_box_patches(path: str | Path, patches: BoxPatches) -> None:
+    """Write the patches as a zarr v3 group, atomically."""
+    import zarr
+
+    texts = {"participants": patches.participants.tolist(), "subtypes": patches.subtypes.tolist()}
+    with atomic_directory(path) as partial:
+        group = zarr.create_group(partial, attributes={**texts, "left_out": list(patches.left_out)})
+        for name in _ARRAYS:
+            values = getattr(patches, name)
+            volumes = {"chunks": (1, *values.shape[1:]), "shards": (_SHARD, *values.shape[1:])}
+            layout = {**volumes, "compressors": ct_compressor()} if values.ndim == 4 else {}
+            group.create_array(name, shape=values.shape, dtype=values.dtype, **layout)[:] = values
+
+
+def read_box_patches(path: str | Path) -> BoxPatches:
+    """Return the patches that `write_box_patches` wrote."""
+    import zarr
+
+    group: Any = zarr.open_group(path, mode="r", zarr_format=3)
+    texts = {name: np.array(group.attrs[name], np.str_) for name in ("participants", "subtypes")}
+    return BoxPatches(**{name: group[name][:] for name in _ARRAYS}, **texts, left_out=tuple(group.attrs["left_out"]))
+
+
+def _healthy_places(owners: Sequence[str], subjects: Mapping[str, Subject], seed: int) -> list[Box]:
+    counts = Counter(owners)
+    centres = {name: iter(healthy_centres(subjects[name].lungs, n, name, seed)) for name, n in counts.items()}
+    return [Box(name, HEALTHY, next(centres[name])) for name in owners]
+
+
+def _cut(
+    place: Box, subject: Subject, grid: LandmarkGrid, width: int
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16], npt.NDArray[np.float64]]:
+    """Return HU and lung mask of the surroundings, and the codes (4, 3) of the centred window and of the next three."""
+    index = np.array(subject.ct.TransformPhysicalPointToContinuousIndex(place.centre_mm))[::-1]
+    at = np.floor(index - (PATCH_SIZE - 1) / 2 + 0.5).astype(np.int64) + BEFORE
+    codes = window_codes(at + np.vstack([np.zeros((1, 3), int), np.eye(3, dtype=int)]), subject.ct, subject.transform, grid)
+    start = (at - BEFORE - (width - PATCH_SIZE) // 2)[None]
+    volumes = (sitk.GetArrayViewFromImage(image) for image in (subject.ct, subject.lungs))
+    (hu, _), (lungs, _) = (cut_patches(volume, start, width) for volume in volumes)
+    return hu[0], np.maximum(lungs[0], 0), codes

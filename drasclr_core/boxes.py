@@ -1,0 +1,194 @@
+"""The annotated boxes of emphysema, and the healthy places they are compared with.
+
+Importing this module loads NumPy and SimpleITK only; points are (x, y, z) in LPS millimetres.
+"""
+
+import csv
+import io
+import logging
+import math
+import random
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from drasclr_core.cohort import BOX_COLUMNS
+from drasclr_core.documents import raise_faults
+from drasclr_core.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+SUBTYPES = ("centrilobular", "paraseptal")
+HEALTHY = "healthy"
+
+_DELIMITERS = {".tsv": "\t", ".csv": ","}
+_SOUND = ("gold", "cle", "paraseptal")  # all 0 in a healthy subject
+
+
+@dataclass(frozen=True)
+class Box:
+    """A cube of `cohort.BOX_SIZE_MM`: whose, of which of `SUBTYPES` or `HEALTHY`, and its centre (x, y, z) in mm."""
+
+    participant_id: str
+    subtype: str
+    centre_mm: tuple[float, float, float]
+
+
+def read_boxes(path: str | Path) -> list[Box]:
+    """Read a table of annotated boxes.
+
+    Parameters
+    ----------
+    path : path
+        A ``.tsv`` or ``.csv`` file with the columns `BOX_COLUMNS`; others are ignored. A table without lines is none
+        of a fault: nobody was annotated.
+
+    Raises
+    ------
+    InputError
+        Naming every fault at once: line, column, value and what is allowed.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _DELIMITERS:
+        raise InputError(f"{path}: the suffix '{path.suffix}' says no delimiter; allowed are .tsv and .csv")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; give the path of the table of boxes (cohorts.*.boxes)") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 (byte {error.start}); save the table with that encoding") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_DELIMITERS[path.suffix.lower()])
+    missing = [column for column in BOX_COLUMNS if column not in (reader.fieldnames or ())]
+    raise_faults(str(path), [f"header: column '{column}' is missing" for column in missing])
+    lines = [(reader.line_num, row) for row in reader]
+    raise_faults(str(path), [fault for line, row in lines for fault in _row_faults(line, row)])
+    return [_box(row) for _, row in lines]
+
+
+def healthy_ids(participants: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return who is healthy: spirometry of GOLD 0, and neither subtype of emphysema seen; sorted.
+
+    Parameters
+    ----------
+    participants : iterable of mappings
+        Rows of the participants table, cells as text or numbers. Who lacks one of the three labels is not known to be
+        healthy.
+
+    References
+    ----------
+    Yu et al., "DrasCLR", Medical Image Analysis 2024, section 4.3.1.
+    """
+    return sorted(row["participant_id"] for row in participants if all(_is_zero(row.get(name)) for name in _SOUND))
+
+
+def choose_healthy(healthy: Iterable[str], annotated: int, seed: int) -> list[str]:
+    """Choose at random as many healthy subjects as were annotated, or all if there are fewer.
+
+    Parameters
+    ----------
+    healthy : iterable of str
+        As `healthy_ids` gives them.
+    annotated : int
+        Subjects with a box.
+    seed : int
+        Of the choice.
+
+    Returns
+    -------
+    list of str
+        In random order.
+    """
+    ids = sorted(healthy)
+    return random.Random(seed).sample(ids, min(annotated, len(ids)))
+
+
+def deal_places(ids: Sequence[str], count: int) -> list[str]:
+    """Return whose each of `count` healthy places is, in rounds, so that any first part is spread evenly."""
+    return [ids[place % len(ids)] for place in range(count)] if ids else []
+
+
+def healthy_centres(
+    lungs: sitk.Image, count: int, participant_id: str, seed: int
+) -> list[tuple[float, float, float]]:
+    """Draw places in the lungs of one subject, each lung voxel being as likely as another.
+
+    Parameters
+    ----------
+    lungs : SimpleITK image
+        Lung mask, above 0 inside.
+    count : int
+        Places; the first of more are the same.
+    participant_id, seed
+        Decide the places.
+
+    Returns
+    -------
+    list of (x, y, z)
+        Voxel centres in mm.
+    """
+    voxels = np.argwhere(sitk.GetArrayViewFromImage(lungs) > 0)
+    rng = np.random.default_rng([seed, zlib.crc32(participant_id.encode())])
+    chosen = voxels[rng.permutation(len(voxels))[:count]]
+    return [lungs.TransformIndexToPhysicalPoint(voxel[::-1].tolist()) for voxel in chosen]
+
+
+def inside(image: sitk.Image, centre_mm: Sequence[float]) -> bool:
+    """Return whether a point lies in a voxel of the image."""
+    index = np.array(image.TransformPhysicalPointToContinuousIndex(centre_mm))
+    return bool(np.all((index > -0.5) & (index < np.array(image.GetSize()) - 0.5)))
+
+
+def box_voxels(size_mm: float, spacing_mm: float) -> int:
+    """Return the edge of a box in voxels, 1 or more."""
+    return max(1, round(size_mm / spacing_mm))
+
+
+def usable_boxes(
+    boxes: Sequence[Box], included: Iterable[str], participants: Iterable[str]
+) -> tuple[list[Box], list[str]]:
+    """Part the boxes into those whose subject is in the cohort, and sentences that say why the others are not used."""
+    included, known = set(included), set(participants)
+    used = [box for box in boxes if box.participant_id in included]
+    left_out = {box.participant_id: 0 for box in boxes if box.participant_id not in included}
+    for box in boxes:
+        if box.participant_id in left_out:
+            left_out[box.participant_id] += 1
+    reasons = [
+        f"{count} boxes of {name}, who {'was excluded' if name in known else 'is not in the participants table'}"
+        for name, count in left_out.items()
+    ]
+    return used, reasons
+
+
+def _is_zero(cell: Any) -> bool:
+    return cell is not None and cell != "" and float(cell) == 0.0
+
+
+def _row_faults(line: int, row: Mapping[str | None, Any]) -> Iterator[str]:
+    if None in row or None in row.values():
+        yield f"line {line}: not as many cells as the header has"
+        return
+    if row["subtype"].strip() not in SUBTYPES:
+        yield f"line {line}, subtype: '{row['subtype']}' is not one of {', '.join(SUBTYPES)}"
+    if not row["participant_id"].strip():
+        yield f"line {line}, participant_id: empty; say whose box it is"
+    for column in BOX_COLUMNS[2:]:
+        if not _is_finite(row[column]):
+            yield f"line {line}, {column}: '{row[column]}' is not a number (LPS millimetres of the scan)"
+
+
+def _is_finite(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
+
+
+def _box(row: Mapping[str, str]) -> Box:
+    x, y, z = (float(row[column]) for column in BOX_COLUMNS[2:])
+    return Box(row["participant_id"].strip(), row["subtype"].strip(), (x, y, z))
