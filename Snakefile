@@ -14,6 +14,7 @@ include: "rules/common.smk"
 include: "rules/common_runs.smk"
 include: "rules/common_tables.smk"
 include: "rules/common_disease.smk"
+include: "rules/common_detection.smk"
 include: "rules/common_figures.smk"
 
 
@@ -42,6 +43,8 @@ include: "rules/embed.smk"
 include: "rules/evaluate.smk"
 include: "rules/survival.smk"
 include: "rules/disease.smk"
+include: "rules/detection.smk"
+include: "rules/masks.smk"
 include: "rules/report.smk"
 
 

@@ -182,7 +182,9 @@ def _cut(
     """Return HU and lung mask of the surroundings, and the codes (4, 3) of the centred window and of the next three."""
     index = np.array(subject.ct.TransformPhysicalPointToContinuousIndex(place.centre_mm))[::-1]
     at = np.floor(index - (PATCH_SIZE - 1) / 2 + 0.5).astype(np.int64) + BEFORE
-    codes = window_codes(at + np.vstack([np.zeros((1, 3), int), np.eye(3, dtype=int)]), subject.ct, subject.transform, grid)
+    codes = window_codes(
+        at + np.vstack([np.zeros((1, 3), int), np.eye(3, dtype=int)]), subject.ct, subject.transform, grid
+    )
     start = (at - BEFORE - (width - PATCH_SIZE) // 2)[None]
     volumes = (sitk.GetArrayViewFromImage(image) for image in (subject.ct, subject.lungs))
     (hu, _), (lungs, _) = (cut_patches(volume, start, width) for volume in volumes)

@@ -112,9 +112,7 @@ def deal_places(ids: Sequence[str], count: int) -> list[str]:
     return [ids[place % len(ids)] for place in range(count)] if ids else []
 
 
-def healthy_centres(
-    lungs: sitk.Image, count: int, participant_id: str, seed: int
-) -> list[tuple[float, float, float]]:
+def healthy_centres(lungs: sitk.Image, count: int, participant_id: str, seed: int) -> list[tuple[float, float, float]]:
     """Draw places in the lungs of one subject, each lung voxel being as likely as another.
 
     Parameters

@@ -71,6 +71,12 @@ class Encoder(nn.Module):
         self.head = nn.Sequential(nn.Linear(feature_dim, feature_dim), nn.ReLU(), nn.Linear(feature_dim, feature_dim))
 
     @property
+    def feature_dim(self) -> int:
+        """Length of the feature."""
+        first: Any = self.head[0]
+        return int(first.in_features)
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are, and the computation with them."""
         return next(self.parameters()).device

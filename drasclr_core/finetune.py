@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,10 +30,6 @@ class FinetuneSettings:
         Of SGD; the rate falls as half a cosine.
     shift_vox : int
         Largest random shift of a patch along each axis, in voxels; never out of the box.
-    cpu_threads : int
-        Results on a CPU depend on it in the last bits.
-    device : "auto", "cpu" or "cuda"
-        "auto" takes a GPU where there is one.
     """
 
     steps: int
@@ -43,8 +38,6 @@ class FinetuneSettings:
     momentum: float
     weight_decay: float
     shift_vox: int
-    cpu_threads: int = 1
-    device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
 class Classifier(nn.Module):
@@ -86,7 +79,7 @@ def finetune(
     Yu et al., "DrasCLR", Medical Image Analysis 2024, section 4.3.1.
     """
     device = encoder.device
-    classifier = Classifier(encoder.norms[-1].num_features).to(device)
+    classifier = Classifier(encoder.feature_dim).to(device)
     parameters = [p for name, p in encoder.named_parameters() if not name.startswith("head.")]
     optimiser = torch.optim.SGD(
         [*parameters, *classifier.parameters()],
@@ -142,9 +135,7 @@ class _Draw:
         taken, self.queues[kind] = queue[:count], queue[count:]
         return taken
 
-    def _view(
-        self, patch: int, shift: npt.NDArray[np.int64], flip: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.int16]:
+    def _view(self, patch: int, shift: npt.NDArray[np.int64], flip: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:
         z, y, x = self.patches.centre + shift
         view = self.patches.hu[patch, z : z + PATCH_SIZE, y : y + PATCH_SIZE, x : x + PATCH_SIZE]
         return np.flip(view, np.flatnonzero(flip))

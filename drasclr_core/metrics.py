@@ -77,10 +77,52 @@ def within_one(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     return float(np.mean(np.abs(truth - prediction) <= 1))
 
 
+def precision(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> float | None:
+    """Return the share of true positives among those predicted positive, 0 to 1; None where none is.
+
+    Parameters
+    ----------
+    truth, prediction : (n,) arrays
+        1 is positive, 0 negative.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are empty, hold anything but 0 and 1, or differ in length.
+    """
+    hits, _, predicted = _counts(truth, prediction)
+    return hits / predicted if predicted else None
+
+
+def recall(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> float | None:
+    """Return the share of the positives that are predicted positive, 0 to 1; None where there is none.
+
+    Takes what `precision` takes.
+    """
+    hits, positive, _ = _counts(truth, prediction)
+    return hits / positive if positive else None
+
+
+def f1(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> float | None:
+    """Return 2 TP / (2 TP + FP + FN), 0 to 1: the harmonic mean of precision and recall; None where no one is positive.
+
+    Takes what `precision` takes.
+
+    References
+    ----------
+    Yu et al., "DrasCLR", Medical Image Analysis 2024, section 4.3.1 (Table 5).
+    """
+    hits, positive, predicted = _counts(truth, prediction)
+    return 2 * hits / (positive + predicted) if positive + predicted else None
+
+
 METRICS: dict[str, Callable[[npt.ArrayLike, npt.ArrayLike], float | None]] = {
     "r2": r2,
     "accuracy": accuracy,
     "within_one": within_one,
+    "f1": f1,
+    "precision": precision,
+    "recall": recall,
 }
 
 
@@ -115,6 +157,14 @@ def _checked(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> tuple[npt.NDArr
     if not (np.isfinite(truth).all() and np.isfinite(prediction).all()):
         raise ValueError("truth and prediction must be finite")
     return truth, prediction
+
+
+def _counts(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> tuple[int, int, int]:
+    """Return how many are positive in both, in `truth`, in `prediction`."""
+    truth, prediction = _checked(truth, prediction)
+    if not (np.isin(truth, (0, 1)).all() and np.isin(prediction, (0, 1)).all()):
+        raise ValueError("truth and prediction must be 0 or 1")
+    return int(np.sum(truth * prediction)), int(truth.sum()), int(prediction.sum())
 
 
 def _sum_of_squares(values: npt.NDArray) -> float:

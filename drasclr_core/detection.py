@@ -1,0 +1,178 @@
+"""Is there emphysema in a patch? Detectors of one subtype against healthy patches, judged fold by fold.
+
+A patch is positive where at least a quarter of its box's voxels have a probability above one half (paper section
+4.3.1). Subjects never cross folds: a patch is in the fold of its subject.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from drasclr_core.box_patches import BoxPatches
+from drasclr_core.boxes import HEALTHY
+from drasclr_core.metrics import METRICS, mean_and_sd
+from drasclr_core.readout import choose_penalty, fit_readout
+from drasclr_core.tasks import OTHER_TASKS, Task
+
+logger = logging.getLogger(__name__)
+
+POSITIVE_FRACTION = 0.25
+"""Share of a box's voxels with a probability above `THRESHOLD` that makes it positive."""
+THRESHOLD = 0.5
+
+DISEASED = Task("subtype", "binary", ("accuracy",), classes=(0, 1))
+"""The label that a readout of patches predicts."""
+
+Mask = npt.NDArray[np.bool_]
+Predict = Callable[[Mask, Mask, int], tuple[npt.NDArray[Any], dict[str, Any]]]
+"""Of (which patches to learn from, which to predict, the fold that holds them): the predictions, 0 or 1, and what else
+is to be said of the fold."""
+
+
+def is_positive(probability: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> Mask:
+    """Return whether each box is positive.
+
+    Parameters
+    ----------
+    probability : (M, K) array
+        Of K windows of each of M boxes.
+    weights : (K,) array
+        Share of the box's voxels that each window stands for.
+
+    Returns
+    -------
+    (M,) bool array
+
+    References
+    ----------
+    Yu et al., "DrasCLR", Medical Image Analysis 2024, section 4.3.1.
+    """
+    above = (np.asarray(probability) > THRESHOLD) @ np.asarray(weights)
+    # A sum of shares that is a quarter may come out a rounding error below.
+    return np.asarray(above >= POSITIVE_FRACTION - 1e-9)
+
+
+def linear_detector(
+    patches: BoxPatches,
+    labels: Mask,
+    features: npt.NDArray[np.floating],
+    windows: npt.NDArray[np.floating],
+    weights: npt.NDArray[np.floating],
+    *,
+    readout: str,
+    seed: int,
+) -> Predict:
+    """Return a logistic regression on the features of patches that is slid over the boxes.
+
+    Parameters
+    ----------
+    patches : BoxPatches
+        M of them; only whose they are is used.
+    labels : (M,) bool array
+        Which are diseased.
+    features : (M, F) array
+        Of the patches, to learn from.
+    windows : (M, K, F) array
+        Of the windows of each box, to predict from.
+    weights : (K,) array
+        As for `is_positive`; K = 1 with `windows` the patches' own features classifies the patches themselves.
+    readout : "plain" or "penalised"
+        As for `probes.evaluate_task`; inner folds are by subject.
+    seed : int
+        Of the inner folds.
+    """
+
+    def predict(train: Mask, test: Mask, fold: int) -> tuple[Mask, dict[str, Any]]:
+        truth, owners = labels[train].astype(np.float64), patches.participants[train]
+        inputs = features[train].astype(np.float64)
+        penalty = choose_penalty(DISEASED, inputs, truth, seed, owners) if readout == "penalised" else 0.0
+        model, converged = fit_readout(DISEASED, penalty, inputs, truth)
+        seen = windows[test].astype(np.float64)
+        probability = model.predict_proba(seen.reshape(-1, seen.shape[-1]))[:, 1].reshape(seen.shape[:2])
+        return is_positive(probability, weights), {"penalty": penalty, "converged": converged}
+
+    return predict
+
+
+def evaluate_patches(
+    task: str, variant: str, patches: BoxPatches, labels: Mask, predict: Predict, **settings: Any
+) -> dict[str, Any]:
+    """Predict the patches of each fold by a detector of the others, and judge the predictions.
+
+    Parameters
+    ----------
+    task, variant : str
+        Of `tasks.OTHER_TASKS`; they name the metrics.
+    patches : BoxPatches
+        Those of one detector (`BoxPatches.detection`).
+    labels : (M,) bool array
+        Which are diseased.
+    predict : callable
+        Trains a detector and uses it. Where the patches to learn from are all of one kind it is not asked: that kind is
+        what is predicted.
+    **settings
+        ``run, readout, seed, fold_count`` of the result.
+
+    Returns
+    -------
+    dict
+        JSON-able, with the keys of `probes.evaluate_task`; `ids` are the subjects of the patches.
+    """
+    metrics = OTHER_TASKS[task].metrics
+    reason = _unusable(patches, labels)
+    folds = range(0 if reason else settings["fold_count"])
+    results = [_evaluate_fold(metrics, patches, labels, predict, fold) for fold in folds]
+    kinds = {"boxes": labels, "healthy patches": ~labels}
+    counts = " and ".join(f"{m.sum()} {name} of {len(set(patches.participants[m]))}" for name, m in kinds.items())
+    return {
+        "task": task,
+        "variant": variant,
+        **settings,
+        "n": len(patches),
+        "reason": reason,
+        "notes": [f"{task}: {counts} subjects.", *(f"Left out: {reason}." for reason in patches.left_out)],
+        "folds": results,
+        "summary": {metric: _summary(metric, results) for metric in metrics},
+    }
+
+
+def _evaluate_fold(
+    metrics: tuple[str, ...], patches: BoxPatches, labels: Mask, predict: Predict, fold: int
+) -> dict[str, Any]:
+    test = patches.folds == fold
+    kinds = np.unique(labels[~test])
+    if not test.any() or len(kinds) < 2:
+        prediction, more = np.repeat(kinds[:1], test.sum()), {"penalty": None, "converged": True}
+    else:
+        prediction, more = predict(~test, test, fold)
+    truth, prediction = labels[test].astype(int), prediction.astype(int)
+    judged = {metric: METRICS[metric](truth, prediction) if len(truth) else None for metric in metrics}
+    logger.info("fold %d: %s", fold, judged)
+    return {
+        "fold": fold,
+        "n_train": int((~test).sum()),
+        "n_test": int(test.sum()),
+        "ids": patches.participants[test].tolist(),
+        "truth": truth.tolist(),
+        "prediction": prediction.tolist(),
+        "metrics": judged,
+        **more,
+    }
+
+
+def _unusable(patches: BoxPatches, labels: Mask) -> str | None:
+    if not labels.any():
+        return "no annotated box"
+    if labels.all():
+        return f"no {HEALTHY} subject: none with GOLD 0, CLE 0 and paraseptal 0"
+    if len(np.unique(patches.folds)) < 2:
+        return "all patches are in one fold"
+    return None
+
+
+def _summary(metric: str, results: list[dict[str, Any]]) -> dict[str, float | None]:
+    mean, sd = mean_and_sd([result["metrics"][metric] for result in results])
+    return {"mean": mean, "sd": sd}

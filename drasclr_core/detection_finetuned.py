@@ -1,0 +1,247 @@
+"""Fine-tuned detectors: their training fold by fold, their files, their judgement, and how few boxes they need."""
+
+import copy
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save_file
+
+from drasclr_core import __version__
+from drasclr_core.box_patches import BoxPatches
+from drasclr_core.box_windows import BoxGrid, model_values
+from drasclr_core.boxes import SUBTYPES
+from drasclr_core.detection import Mask, Predict, evaluate_patches, is_positive
+from drasclr_core.encoder import Encoder
+from drasclr_core.errors import InputError
+from drasclr_core.finetune import Classifier, FinetuneSettings, finetune
+from drasclr_core.io import read_json, write_json
+from drasclr_core.model_folder import Model, load_model
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = "detector.json"
+FINETUNED = "fine-tuned, no readout"
+"""What a table's footnote says of the readout."""
+
+
+def load_model_to(folder: str | Path, device: str, threads: int) -> Model:
+    """Return a model on the device where to compute.
+
+    Parameters
+    ----------
+    folder : path
+        Of the model.
+    device : "auto", "cpu" or "cuda"
+        "auto" takes a GPU where there is one.
+    threads : int
+        Of a computation on the CPU, whose last bits depend on it.
+    """
+    torch.set_num_threads(threads)
+    auto = "cuda" if torch.cuda.is_available() else "cpu"
+    model = load_model(folder)
+    model.encoder.to(auto if device == "auto" else device)
+    return model
+
+
+def evaluate_finetuned(
+    model: Model,
+    patches: BoxPatches,
+    settings: FinetuneSettings,
+    folder: Path,
+    *,
+    stride: int,
+    block: int,
+    **common: Any,
+) -> list[dict[str, Any]]:
+    """Train the detectors of both subtypes, one per fold, write them to a folder, and judge each on its fold.
+
+    Parameters
+    ----------
+    model : Model
+        Where each training starts; it is left as it is.
+    patches : BoxPatches
+        All of the cohort.
+    settings : FinetuneSettings
+    folder : path
+        Gets, per subtype, ``fold-K.safetensors`` and ``detector.json``.
+    stride, block : int
+        Of the windows slid over a box, in voxels.
+    **common
+        ``run, seed, fold_count``; a training's seed is the seed plus its fold.
+
+    Returns
+    -------
+    list of dict
+        The evaluation of each of `boxes.SUBTYPES`.
+    """
+    evaluations = []
+    for subtype in SUBTYPES:
+        chosen = patches.take(patches.detection(subtype))
+        labels, place = chosen.subtypes == subtype, folder / subtype
+        place.mkdir(parents=True)
+        predict = finetuned_detector(model, chosen, labels, settings, common["seed"], (stride, block), place)
+        common["readout"] = FINETUNED
+        evaluations.append(evaluate_patches(f"{subtype}_detection", "finetuned", chosen, labels, predict, **common))
+        held_out = {str(fold): sorted(set(chosen.participants[chosen.folds == fold])) for fold in set(chosen.folds)}
+        versions = {"drasclr": __version__}
+        content = {"subtype": subtype, "settings": vars(settings), "held_out": held_out, "versions": versions}
+        write_json(
+            place / DESCRIPTION, {**content, "trained_folds": sorted(int(p.stem[5:]) for p in place.glob("*.saf*"))}
+        )
+    return evaluations
+
+
+def finetuned_detector(
+    model: Model,
+    patches: BoxPatches,
+    labels: Mask,
+    settings: FinetuneSettings,
+    seed: int,
+    sliding: tuple[int, int],
+    folder: Path | None = None,
+) -> Predict:
+    """Return a detector for `detection.evaluate_patches`: it fine-tunes a copy of the model on every fold's patches.
+
+    Parameters
+    ----------
+    model, patches, labels, settings
+        As for `finetune.finetune`.
+    seed : int
+        The training without fold K has the seed `seed` + K.
+    sliding : (stride, block)
+        Of the windows slid over a box, in voxels.
+    folder : path, optional
+        Where to keep the weights.
+    """
+    grid = BoxGrid.cells(patches.box, sliding[0])
+
+    def predict(train: Mask, test: Mask, fold: int) -> tuple[Mask, dict[str, Any]]:
+        tuned = Model(copy.deepcopy(model.encoder), model.grid, model.description)
+        classifier = finetune(tuned.encoder, patches.take(train), labels[train], settings, seed + fold)
+        if folder:
+            save_detector(folder / f"fold-{fold}.safetensors", tuned.encoder, classifier)
+        probability = model_values(tuned, patches.take(test), grid, sliding[1], head=classifier)
+        return is_positive(probability[..., 0], grid.weights), {"penalty": None, "converged": True}
+
+    return predict
+
+
+def save_detector(path: Path, encoder: Encoder, classifier: Classifier) -> None:
+    """Write the weights of a detector; the projection head is not part of it."""
+    tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items() if not name.startswith("head.")}
+    tensors |= {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
+    save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, path)
+
+
+def load_detector(folder: Path, fold: int, model: Model) -> tuple[Model, Classifier]:
+    """Return a subtype's detector of one fold, on the model's device.
+
+    Parameters
+    ----------
+    folder : path
+        Of the subtype.
+    fold : int
+        Whose subjects it has not seen.
+    model : Model
+        The one that it was trained from; it is left as it is.
+
+    Raises
+    ------
+    InputError
+        If the fold's detector was not trained: its training patches were all of one kind.
+    """
+    if fold not in read_json(folder / DESCRIPTION)["trained_folds"]:
+        raise InputError(f"{folder} has no detector without fold {fold}: there was nothing to train it on.")
+    encoder, classifier = copy.deepcopy(model.encoder), Classifier(model.encoder.feature_dim)
+    tensors = load_file(folder / f"fold-{fold}.safetensors")
+    head = {f"head.{name}": value for name, value in encoder.head.state_dict().items()}
+    encoder.load_state_dict(head | _part(tensors, "encoder."))
+    classifier.load_state_dict(_part(tensors, "classifier."))
+    return Model(encoder.eval(), model.grid, model.description), classifier.to(encoder.device).eval()
+
+
+def evaluate_transfer(
+    model: Model,
+    patches: BoxPatches,
+    settings: FinetuneSettings,
+    fractions: Sequence[float],
+    *,
+    stride: int,
+    block: int,
+    **common: Any,
+) -> list[dict[str, Any]]:
+    """Judge fine-tuning on parts of the training patches, from the trained weights and from scratch.
+
+    A fraction takes that share, rounded up, of the boxes and of the healthy patches of each training set; a larger
+    fraction holds the smaller ones. From scratch is the same architecture with new weights, trained alike.
+
+    Parameters
+    ----------
+    fractions : sequence of float
+        Above 0, at most 1.
+    model, patches, settings, stride, block
+        As for `evaluate_finetuned`.
+    **common
+        ``run, seed, fold_count``.
+
+    Returns
+    -------
+    list of dict
+        Per subtype: ``subtype, run, seed, fold_count, n, reason, notes``, and ``points``, each with ``start``
+        ("pretrained" or "scratch"), ``fraction``, ``folds`` and ``summary`` of f1, precision and recall.
+
+    References
+    ----------
+    Yu et al., "DrasCLR", Medical Image Analysis 2024, section 4.3.2 (Figure 5).
+    """
+    starts = {"pretrained": model, "scratch": untrained_like(model, common["seed"])}
+    curves = []
+    for subtype in SUBTYPES:
+        chosen = patches.take(patches.detection(subtype))
+        labels, points = chosen.subtypes == subtype, []
+        for start, fraction in ((start, fraction) for start in starts for fraction in sorted(fractions)):
+            logger.info("%s, %s, %g of the annotations", subtype, start, fraction)
+            whole = finetuned_detector(starts[start], chosen, labels, settings, common["seed"], (stride, block))
+            part = _on_part(whole, labels, fraction, common["seed"])
+            name, readout = f"{subtype}_detection", {"readout": FINETUNED}
+            found = evaluate_patches(name, "finetuned", chosen, labels, part, **common, **readout)
+            points.append({"start": start, "fraction": fraction, "folds": found["folds"], "summary": found["summary"]})
+        shared = {key: found[key] for key in ("run", "seed", "fold_count", "n", "reason", "notes")}
+        curves.append({"subtype": subtype, **shared, "points": points})
+    return curves
+
+
+def untrained_like(model: Model, seed: int) -> Model:
+    """Return a model of the same architecture with new weights, a function of the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = Encoder(**model.description["architecture"])
+    return Model(encoder.eval().to(model.encoder.device), model.grid, model.description)
+
+
+def part_of(labels: Mask, train: Mask, fraction: float, seed: int) -> Mask:
+    """Return which patches of a training set are its `fraction`: of either kind that share, rounded up."""
+    rng = np.random.default_rng(seed)
+    kept = np.zeros(len(labels), bool)
+    for kind in (labels, ~labels):
+        members = np.flatnonzero(kind & train)
+        kept[rng.permutation(members)[: int(np.ceil(fraction * len(members) - 1e-9))]] = True
+    return kept
+
+
+def _on_part(predict: Predict, labels: Mask, fraction: float, seed: int) -> Predict:
+    def predict_from_part(train: Mask, test: Mask, fold: int) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+        kept = part_of(labels, train, fraction, seed + fold)
+        prediction, more = predict(kept, test, fold)
+        return prediction, {**more, "n_used": int(kept.sum())}
+
+    return predict_from_part
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

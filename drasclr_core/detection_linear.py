@@ -1,0 +1,90 @@
+"""The linear detectors of a run, and how much its encoder needs the right location (paper sections 4.3.1 and 4.4.2)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from drasclr_core.box_patches import BoxPatches
+from drasclr_core.box_windows import BoxGrid, low_attenuation, model_values
+from drasclr_core.boxes import SUBTYPES
+from drasclr_core.detection import evaluate_patches, linear_detector
+from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.model_folder import Model
+
+
+def evaluate_linear(
+    model: Model | None, patches: BoxPatches, *, stride: int, block: int, **settings: Any
+) -> Iterator[dict[str, Any]]:
+    """Yield the evaluation of each subtype's linear detector on frozen features.
+
+    Parameters
+    ----------
+    model : Model, optional
+        Without one the feature is the patch's low-attenuation area.
+    patches : BoxPatches
+        All of the cohort.
+    stride, block : int
+        Of the windows slid over a box, in voxels.
+    **settings
+        ``run, readout, seed, fold_count``.
+    """
+
+    def values(windows: BoxGrid, chosen: BoxPatches) -> npt.NDArray[np.float32]:
+        return low_attenuation(chosen, windows) if model is None else model_values(model, chosen, windows, block)
+
+    for subtype in SUBTYPES:
+        chosen = patches.take(patches.detection(subtype))
+        labels, grid = chosen.subtypes == subtype, BoxGrid.cells(patches.box, stride)
+        features, windows = (
+            (values(each, chosen) if len(chosen) else np.empty((0, 1, 1))) for each in (BoxGrid.centre(patches), grid)
+        )
+        fit = {"readout": settings["readout"], "seed": settings["seed"]}
+        predict = linear_detector(chosen, labels, features[:, 0], windows, grid.weights, **fit)
+        yield evaluate_patches(f"{subtype}_detection", "linear", chosen, labels, predict, **settings)
+
+
+def evaluate_location(
+    model: Model, patches: BoxPatches, atlas_lungs: sitk.Image, **settings: Any
+) -> Iterator[dict[str, Any]]:
+    """Yield the accuracy of linear classifiers on features with the patches' own locations, and with random ones.
+
+    Parameters
+    ----------
+    model : Model
+    patches : BoxPatches
+        All of the cohort.
+    atlas_lungs : SimpleITK image
+        Lung mask of the atlas, in which the random locations lie.
+    **settings
+        ``run, readout, seed, fold_count``; the seed also draws the locations.
+
+    References
+    ----------
+    Yu et al., "DrasCLR", Medical Image Analysis 2024, section 4.4.2 (Table 7).
+    """
+    rng = np.random.default_rng(settings["seed"])
+    elsewhere = random_codes(model.grid, atlas_lungs, len(patches), rng)
+    centre = BoxGrid.centre(patches)
+    for variant, codes in (("patch_location", None), ("random_location", elsewhere)):
+        empty = np.empty((0, 1, 1), np.float32)
+        features = model_values(model, patches, centre, codes=codes) if len(patches) else empty
+        for subtype in SUBTYPES:
+            index = patches.detection(subtype)
+            chosen, own = patches.take(index), features[index]
+            labels, fit = chosen.subtypes == subtype, {"readout": settings["readout"], "seed": settings["seed"]}
+            # One window that is to be positive: the decision is the classifier's own.
+            predict = linear_detector(chosen, labels, own[:, 0], own, np.ones(1), **fit)
+            yield evaluate_patches(f"{subtype}_location", variant, chosen, labels, predict, **settings)
+
+
+def random_codes(
+    grid: LandmarkGrid, atlas_lungs: sitk.Image, count: int, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Return the location codes, (count, 3), of voxels drawn from the atlas's lungs, each as likely as another."""
+    voxels = np.argwhere(sitk.GetArrayViewFromImage(atlas_lungs) > 0)
+    index = rng.choice(voxels, count)[:, ::-1]
+    axes_mm = np.reshape(atlas_lungs.GetDirection(), (3, 3)) * atlas_lungs.GetSpacing()
+    return grid.code_of(index @ axes_mm.T + atlas_lungs.GetOrigin())

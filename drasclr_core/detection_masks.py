@@ -1,0 +1,182 @@
+"""Where in the lungs a detector sees emphysema, voxel by voxel, and how right it is where the truth is known."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from drasclr_core.boxes import SUBTYPES
+from drasclr_core.dense import dense_values
+from drasclr_core.detection_finetuned import load_detector
+from drasclr_core.images import read_image, write_image
+from drasclr_core.io import read_record
+from drasclr_core.model_folder import Model
+from drasclr_core.phantom_labels import DISEASES
+from drasclr_core.subject import Subject
+
+_LEVELS = 255
+_HALF = 128  # stored values from here on are probabilities of one half or more
+
+
+def mask_subject(
+    subject: Subject,
+    model: Model,
+    detectors: Path,
+    fold: int,
+    folder: Path,
+    *,
+    stride: int,
+    block: int,
+    truth: Path | None = None,
+) -> dict[str, Any]:
+    """Write the probability of each subtype at every lung voxel; return the metrics for the record.
+
+    Parameters
+    ----------
+    subject : Subject
+        With the folders ingest, segment and register.
+    model : Model
+        The one that the detectors were trained from, on the device where to compute.
+    detectors : path
+        Folder with one folder per subtype.
+    fold : int
+        The subject's: the detectors that have not seen it.
+    folder : path
+        Gets ``{subtype}.nii.gz`` of each subtype (`read_probability`).
+    stride, block : int
+        As for `dense.dense_values`.
+    truth : path, optional
+        A phantom's mask of its diseases, on the scan's own grid.
+
+    Returns
+    -------
+    dict
+        ``fold``; and of each subtype ``fraction``, the share of lung voxels with a probability of one half or more.
+        Where the truth is known also ``true_fraction``, ``dice`` and ``auroc`` over the lung voxels, None where one is
+        undefined, and ``counts``: lung voxels without and with the disease, by stored value 0 to 255.
+
+    References
+    ----------
+    Yu et al., "DrasCLR", Medical Image Analysis 2024, section 4.3.1 (Figures 3 and 4).
+    """
+    lungs = sitk.GetArrayViewFromImage(subject.lungs) > 0
+    labels = None if truth is None else _labels(truth, subject.ct)
+    metrics: dict[str, Any] = {"fold": fold}
+    for subtype in SUBTYPES:
+        tuned, classifier = load_detector(detectors / subtype, fold, model)
+        found = dense_values(
+            tuned, subject.ct, subject.lungs, subject.transform, stride=stride, block=block, head=classifier
+        )
+        stored = _stored(found.spread(lungs)[0], lungs)
+        image = sitk.GetImageFromArray(stored)
+        image.CopyInformation(subject.ct)
+        write_image(image, folder / f"{subtype}.nii.gz")
+        diseased = None if labels is None else labels[lungs] == 1 + DISEASES.index(subtype)
+        metrics[subtype] = mask_metrics(stored[lungs], diseased)
+    return metrics
+
+
+def read_probability(folder: str | Path, subtype: str) -> sitk.Image:
+    """Return the probability of a subtype as an image, float32, 0 outside of the lungs; in steps of 1/255."""
+    return sitk.Cast(read_image(Path(folder) / f"{subtype}.nii.gz"), sitk.sitkFloat32) / _LEVELS
+
+
+def mask_metrics(stored: npt.NDArray[np.uint8], diseased: npt.NDArray[np.bool_] | None) -> dict[str, Any]:
+    """Return the metrics of one subtype from the lung voxels' stored values and, if known, their disease, (V,)."""
+    positive = stored >= _HALF
+    metrics: dict[str, Any] = {"fraction": float(positive.mean())}
+    if diseased is None:
+        return metrics
+    counts = np.stack([np.bincount(stored[kind], minlength=_LEVELS + 1) for kind in (~diseased, diseased)])
+    either = int(positive.sum() + diseased.sum())
+    return {
+        **metrics,
+        "true_fraction": float(diseased.mean()),
+        "dice": 2 * int((positive & diseased).sum()) / either if either else None,
+        "auroc": auroc_of_counts(counts),
+        "counts": counts.tolist(),
+    }
+
+
+def auroc_of_counts(counts: npt.ArrayLike) -> float | None:
+    """Return the area under the ROC curve of binned scores; scores of one bin tie.
+
+    Parameters
+    ----------
+    counts : (2, bins) array
+        Negatives and positives per bin, scores rising.
+
+    Returns
+    -------
+    float or None
+        None without negatives or without positives.
+    """
+    negatives, positives = np.asarray(counts, np.float64)
+    if not negatives.sum() or not positives.sum():
+        return None
+    below = np.cumsum(negatives) - negatives / 2
+    return float(positives @ below / (negatives.sum() * positives.sum()))
+
+
+def summarise_masks(folders: Iterable[str | Path], gold: Mapping[str, float]) -> dict[str, Any]:
+    """Return the masks of a cohort in figures.
+
+    Parameters
+    ----------
+    folders : iterable of paths
+        Of the subjects, as `mask_subject` filled them, each with its record.
+    gold : mapping
+        Participant id -> GOLD stage (-1 PRISm); who lacks one is absent.
+
+    Returns
+    -------
+    dict
+        JSON-able: ``subjects``, each with ``participant_id, gold, fold`` and per subtype ``fraction`` and what else is
+        known; ``excluded``, those without a mask; and of each subtype under ``pooled`` the ``auroc`` over the lung
+        voxels of all subjects together and the mean ``dice`` and ``auroc`` over subjects (``n_dice``, ``n_auroc``), where
+        the truth is known.
+    """
+    records = [read_record(folder) for folder in folders]
+    used = [record for record in records if not record.excluded]
+    subjects = []
+    for record in used:
+        figures = {name: {k: v for k, v in record.metrics[name].items() if k != "counts"} for name in SUBTYPES}
+        who = {"participant_id": record.participant_id, "gold": gold.get(record.participant_id)}
+        subjects.append({**who, "fold": record.metrics["fold"], **figures})
+    pooled = {name: _pooled([record.metrics[name] for record in used]) for name in SUBTYPES}
+    excluded = [record.participant_id for record in records if record.excluded]
+    return {"subjects": subjects, "excluded": excluded, "pooled": pooled}
+
+
+def figure_subjects(gold: Mapping[str, float], seed: int) -> dict[int, str]:
+    """Return GOLD stage 0 to 4 -> one subject of that stage, drawn at random; stages that nobody has are absent."""
+    rng = np.random.default_rng(seed)
+    stages = {stage: sorted(name for name, value in gold.items() if value == stage) for stage in range(5)}
+    return {stage: str(rng.choice(names)) for stage, names in stages.items() if names}
+
+
+def _pooled(found: list[dict[str, Any]]) -> dict[str, Any] | None:
+    if not found or "counts" not in found[0]:
+        return None
+    summary: dict[str, Any] = {"auroc": auroc_of_counts(np.sum([each["counts"] for each in found], axis=0))}
+    for metric in ("dice", "auroc"):
+        defined = [each[metric] for each in found if each[metric] is not None]
+        summary[f"mean_{metric}"] = float(np.mean(defined)) if defined else None
+        summary[f"n_{metric}"] = len(defined)
+    return summary
+
+
+def _stored(probability: npt.NDArray[np.float32], lungs: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Return probabilities as uint8; one half and above are 128 and above."""
+    stored = np.zeros(lungs.shape, np.uint8)
+    stored[lungs] = np.floor(probability[lungs] * _LEVELS + 0.5)
+    return stored
+
+
+def _labels(truth: Path, ct: sitk.Image) -> npt.NDArray[np.uint8]:
+    """Return the disease at each voxel of the isotropic volume: that of the scan's nearest voxel."""
+    nearest = sitk.Resample(read_image(truth), ct, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    return sitk.GetArrayFromImage(nearest)

@@ -1,0 +1,86 @@
+"""Helpers of the emphysema detectors - boxes, the subjects they need, what is slid over. Functions only here."""
+
+import random
+
+from drasclr_core.boxes import choose_healthy, healthy_ids, read_boxes
+from drasclr_core.config import DETECTION_VERSIONS
+
+
+def has_boxes(cohort):
+    return is_phantom(cohort) or "boxes" in config["cohorts"][cohort]
+
+
+def boxes_table(wildcards):
+    if not has_boxes(wildcards.cohort):
+        raise WorkflowError(
+            f"Detectors need annotated boxes: name their table in cohorts.{wildcards.cohort}.boxes"
+        )
+    if is_phantom(wildcards.cohort):
+        return f"results/{wildcards.cohort}/phantom/boxes.tsv"
+    return config["cohorts"][wildcards.cohort]["boxes"]
+
+
+@cache
+def boxed_ids(cohort):
+    """Return whose scans the boxes and the healthy patches are cut from; of a phantom it is not known before."""
+    if is_phantom(cohort) or not has_boxes(cohort):
+        return list(rows(cohort))
+    annotated = {
+        box.participant_id
+        for box in checked(read_boxes, config["cohorts"][cohort]["boxes"])
+    }
+    healthy = choose_healthy(
+        healthy_ids(rows(cohort).values()), len(annotated), config["seed"]
+    )
+    return sorted({*annotated, *healthy} & set(rows(cohort)))
+
+
+def boxed(pattern):
+    """Return an input function: `pattern` for every subject of `boxed_ids`."""
+
+    def paths(wildcards):
+        return expand(pattern, id=boxed_ids(wildcards.cohort), allow_missing=True)
+
+    return paths
+
+
+def detection_model(wildcards):
+    """Return the run's model; none for a run whose patches are described without one."""
+    if wildcards.run not in PRETRAINED_RUNS:
+        return []
+    return f"results/{wildcards.cohort}/{wildcards.atlas}/runs/{wildcards.run}/model"
+
+
+def finetuning():
+    """Return the settings of a fine-tuning."""
+    names = ("steps", "batch_size", "learning_rate", "momentum", "weight_decay")
+    settings = {name: config["detection"][name] for name in names}
+    return {**settings, "shift_vox": config["detection"]["shift"]}
+
+
+def box_sliding():
+    """Return how a window is slid over a box, and where it is computed."""
+    return {
+        "stride": config["detection"]["stride"],
+        "block": config["dense"]["block"],
+        "threads": config["pretrain"]["cpu_threads"],
+        "device": config["pretrain"]["device"],
+    }
+
+
+def judged():
+    """Return what every evaluation of patches says of itself."""
+    return {"seed": config["seed"], "fold_count": config["evaluation"]["folds"]}
+
+
+def masked_ids(cohort):
+    """Return the subjects of the dense masks: all, or as many as dense.subjects, drawn at random."""
+    ids, wanted = sorted(rows(cohort)), config["dense"]["subjects"]
+    if wanted is None or wanted >= len(ids):
+        return ids
+    return sorted(random.Random(config["seed"]).sample(ids, wanted))
+
+
+def masks(wildcards):
+    folder = "results/{cohort}/{atlas}/runs/{run}/dense/{id}"
+    return expand(folder, id=masked_ids(wildcards.cohort), allow_missing=True)

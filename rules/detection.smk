@@ -1,0 +1,124 @@
+"""Detect emphysema in patches and voxel by voxel (paper sections 4.3 and 4.4.2).
+
+Reads:   the table of boxes, participants.tsv, folds.tsv, included.tsv; ingest, segment and register of the subjects
+Writes:  results/{cohort}/{atlas}/boxes.zarr                        patches of boxes and of healthy places
+         results/{cohort}/{atlas}/runs/{run}/eval/                  {subtype}_detection-linear.json and -finetuned.json,
+                                                                    {subtype}_location-patch_location.json and -random_
+         results/{cohort}/{atlas}/runs/{run}/detector/{subtype}/    fold-K.safetensors, detector.json
+         results/{cohort}/{atlas}/runs/{run}/transfer/              {subtype}.json: by share of the annotations
+Config:  seed, cohorts, detection, dense.block, evaluation, pretrain.cpu_threads, pretrain.device
+"""
+
+RUN_FOLDER = "results/{cohort}/{atlas}/runs/{run}"
+
+
+rule cut_boxes:
+    input:
+        boxes=boxes_table,
+        participants="results/{cohort}/participants.tsv",
+        folds="results/{cohort}/folds.tsv",
+        included="results/{cohort}/{atlas}/included.tsv",
+        landmarks="results/atlases/{atlas}/landmarks.json",
+        ingest=boxed("results/{cohort}/ingest/{id}"),
+        segment=boxed("results/{cohort}/segment/{id}"),
+        register=boxed("results/{cohort}/{atlas}/register/{id}"),
+        code=core("boxes", "box_patches"),
+    output:
+        patches=directory("results/{cohort}/{atlas}/boxes.zarr"),
+    log:
+        "logs/{cohort}/{atlas}/cut_boxes.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        seed=config["seed"],
+    script:
+        "../workflow_scripts/cut_boxes.py"
+
+
+rule detect_linear:
+    input:
+        patches="results/{cohort}/{atlas}/boxes.zarr",
+        model=detection_model,
+        code=core("detection", "detection_linear", "box_windows", "readout", "metrics"),
+    output:
+        centrilobular=RUN_FOLDER + "/eval/centrilobular_detection-linear.json",
+        paraseptal=RUN_FOLDER + "/eval/paraseptal_detection-linear.json",
+    log:
+        "logs/{cohort}/{atlas}/detect_linear/{run}.log",
+    conda:
+        "../envs/core.yaml"
+    threads: config["pretrain"]["cpu_threads"]
+    params:
+        sliding=box_sliding(),
+        judged={**judged(), "readout": config["evaluation"]["readout"]},
+    script:
+        "../workflow_scripts/detect_linear.py"
+
+
+rule perturb_location:
+    input:
+        patches="results/{cohort}/{atlas}/boxes.zarr",
+        model=RUN_FOLDER + "/model",
+        atlas="results/atlases/{atlas}/lung_mask.nii.gz",
+        code=core("detection", "detection_linear", "box_windows", "readout", "metrics"),
+    output:
+        evaluations=expand(
+            RUN_FOLDER + "/eval/{subtype}_location-{variant}.json",
+            variant=["patch_location", "random_location"],
+            subtype=["centrilobular", "paraseptal"],
+            allow_missing=True,
+        ),
+    log:
+        "logs/{cohort}/{atlas}/perturb_location/{run}.log",
+    conda:
+        "../envs/core.yaml"
+    threads: config["pretrain"]["cpu_threads"]
+    params:
+        sliding=box_sliding(),
+        judged={**judged(), "readout": config["evaluation"]["readout"]},
+    script:
+        "../workflow_scripts/perturb_location.py"
+
+
+rule finetune_detectors:
+    input:
+        patches="results/{cohort}/{atlas}/boxes.zarr",
+        model=RUN_FOLDER + "/model",
+    output:
+        detectors=directory(RUN_FOLDER + "/detector"),
+        centrilobular=RUN_FOLDER + "/eval/centrilobular_detection-finetuned.json",
+        paraseptal=RUN_FOLDER + "/eval/paraseptal_detection-finetuned.json",
+    log:
+        "logs/{cohort}/{atlas}/finetune_detectors/{run}.log",
+    conda:
+        "../envs/core.yaml"
+    threads: config["pretrain"]["cpu_threads"]
+    params:
+        settings=finetuning(),
+        sliding=box_sliding(),
+        judged=judged(),
+        version=DETECTION_VERSIONS["finetune"],
+    script:
+        "../workflow_scripts/finetune_detectors.py"
+
+
+rule transfer_detectors:
+    input:
+        patches="results/{cohort}/{atlas}/boxes.zarr",
+        model=RUN_FOLDER + "/model",
+    output:
+        centrilobular=RUN_FOLDER + "/transfer/centrilobular.json",
+        paraseptal=RUN_FOLDER + "/transfer/paraseptal.json",
+    log:
+        "logs/{cohort}/{atlas}/transfer_detectors/{run}.log",
+    conda:
+        "../envs/core.yaml"
+    threads: config["pretrain"]["cpu_threads"]
+    params:
+        fractions=config["detection"]["fractions"],
+        settings=finetuning(),
+        sliding=box_sliding(),
+        judged=judged(),
+        version=DETECTION_VERSIONS["finetune"],
+    script:
+        "../workflow_scripts/transfer_detectors.py"

@@ -1,0 +1,46 @@
+"""Slide the fine-tuned detectors over the lungs (paper section 4.3.1, Figures 3 and 4).
+
+Reads:   ingest, segment, register of a subject; a run's model and detector; a phantom's truth
+Writes:  results/{cohort}/{atlas}/runs/{run}/dense/{id}/  {subtype}.nii.gz: 255 times the probability; record.json
+         results/{cohort}/{atlas}/runs/{run}/dense.json   all masks in figures
+Config:  dense, pretrain.cpu_threads, pretrain.device
+"""
+
+
+rule mask_emphysema:
+    input:
+        volume="results/{cohort}/ingest/{id}",
+        lungs="results/{cohort}/segment/{id}",
+        transform="results/{cohort}/{atlas}/register/{id}",
+        model="results/{cohort}/{atlas}/runs/{run}/model",
+        detectors="results/{cohort}/{atlas}/runs/{run}/detector",
+        folds="results/{cohort}/folds.tsv",
+        phantom=phantom_folder,
+    output:
+        masks=directory("results/{cohort}/{atlas}/runs/{run}/dense/{id}"),
+    log:
+        "logs/{cohort}/{atlas}/mask_emphysema/{run}/{id}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        stride=config["dense"]["stride"],
+        block=config["dense"]["block"],
+        device=config["pretrain"]["device"],
+        version=DETECTION_VERSIONS["mask"],
+    script:
+        "../workflow_scripts/mask_emphysema.py"
+
+
+rule summarise_masks:
+    input:
+        masks=masks,
+        participants="results/{cohort}/participants.tsv",
+        code=core("detection_masks"),
+    output:
+        summary="results/{cohort}/{atlas}/runs/{run}/dense.json",
+    log:
+        "logs/{cohort}/{atlas}/summarise_masks/{run}.log",
+    conda:
+        "../envs/core.yaml"
+    script:
+        "../workflow_scripts/summarise_masks.py"

@@ -1,0 +1,31 @@
+"""Cut the patches of annotated boxes and of healthy places."""
+
+from pathlib import Path
+
+from _job import run
+
+from drasclr_core.box_patches import cut_boxes, write_box_patches
+from drasclr_core.boxes import choose_healthy, healthy_ids, read_boxes, usable_boxes
+from drasclr_core.cohort import read_participant_rows
+from drasclr_core.flow import read_included
+from drasclr_core.folds import read_folds
+from drasclr_core.io import read_json
+from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.subject import Subject
+
+
+def main(job):
+    stages = zip(job.input.ingest, job.input.segment, job.input.register, strict=True)
+    subjects = {Path(first).name: Subject(Path(first).name, *map(Path, (first, *more))) for first, *more in stages}
+    rows, included = read_participant_rows(job.input.participants), read_included(job.input.included)
+    boxes = read_boxes(job.input.boxes)
+    used, left_out = usable_boxes(boxes, included, [row["participant_id"] for row in rows])
+    chosen = choose_healthy(healthy_ids(rows), len({box.participant_id for box in boxes}), job.params.seed)
+    healthy = [name for name in chosen if name in included]
+    grid, folds = LandmarkGrid.from_json(read_json(job.input.landmarks)), read_folds(job.input.folds)
+    patches = cut_boxes(used, healthy, subjects, grid, folds, seed=job.params.seed, left_out=left_out)
+    write_box_patches(job.output.patches, patches)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

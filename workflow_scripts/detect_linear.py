@@ -1,0 +1,22 @@
+"""Detect emphysema by a linear classifier on frozen features of patches."""
+
+from _job import run
+
+from drasclr_core.box_patches import read_box_patches
+from drasclr_core.detection_finetuned import load_model_to
+from drasclr_core.detection_linear import evaluate_linear
+from drasclr_core.io import write_json
+
+
+def main(job):
+    sliding = job.params.sliding
+    device, threads = sliding["device"], sliding["threads"]
+    model = load_model_to(job.input.model, device, threads) if job.input.model else None
+    patches, common = read_box_patches(job.input.patches), {**job.params.judged, "run": job.wildcards.run}
+    found = evaluate_linear(model, patches, stride=sliding["stride"], block=sliding["block"], **common)
+    for path, evaluation in zip((job.output.centrilobular, job.output.paraseptal), found, strict=True):
+        write_json(path, evaluation)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

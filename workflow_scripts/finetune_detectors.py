@@ -1,0 +1,23 @@
+"""Fine-tune the detectors of both subtypes, one per fold, and judge them."""
+
+from _job import run
+
+from drasclr_core.box_patches import read_box_patches
+from drasclr_core.detection_finetuned import evaluate_finetuned, load_model_to
+from drasclr_core.finetune import FinetuneSettings
+from drasclr_core.io import atomic_directory, write_json
+
+
+def main(job):
+    sliding, settings = job.params.sliding, FinetuneSettings(**job.params.settings)
+    model = load_model_to(job.input.model, sliding["device"], sliding["threads"])
+    patches, common = read_box_patches(job.input.patches), {**job.params.judged, "run": job.wildcards.run}
+    steps = {"stride": sliding["stride"], "block": sliding["block"]}
+    with atomic_directory(job.output.detectors) as folder:
+        found = evaluate_finetuned(model, patches, settings, folder, **steps, **common)
+    for path, evaluation in zip((job.output.centrilobular, job.output.paraseptal), found, strict=True):
+        write_json(path, evaluation)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

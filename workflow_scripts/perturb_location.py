@@ -1,0 +1,22 @@
+"""Classify patches by features with their own location, and with that of another place in the lungs."""
+
+from _job import run
+
+from drasclr_core.box_patches import read_box_patches
+from drasclr_core.detection_finetuned import load_model_to
+from drasclr_core.detection_linear import evaluate_location
+from drasclr_core.images import read_image
+from drasclr_core.io import write_json
+
+
+def main(job):
+    sliding = job.params.sliding
+    model = load_model_to(job.input.model, sliding["device"], sliding["threads"])
+    patches, common = read_box_patches(job.input.patches), {**job.params.judged, "run": job.wildcards.run}
+    found = evaluate_location(model, patches, read_image(job.input.atlas), **common)
+    for path, evaluation in zip(job.output.evaluations, found, strict=True):
+        write_json(path, evaluation)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

@@ -1,0 +1,17 @@
+"""Put the masks of a cohort into figures."""
+
+from _job import run
+
+from drasclr_core.cohort import read_participant_rows
+from drasclr_core.detection_masks import summarise_masks
+from drasclr_core.io import write_json
+
+
+def main(job):
+    rows = read_participant_rows(job.input.participants)
+    gold = {row["participant_id"]: float(row["gold"]) for row in rows if row.get("gold")}
+    write_json(job.output.summary, summarise_masks(job.input.masks, gold))
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

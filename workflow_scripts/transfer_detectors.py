@@ -1,0 +1,22 @@
+"""Fine-tune on parts of the annotations, from the trained weights and from scratch."""
+
+from _job import run
+
+from drasclr_core.box_patches import read_box_patches
+from drasclr_core.detection_finetuned import evaluate_transfer, load_model_to
+from drasclr_core.finetune import FinetuneSettings
+from drasclr_core.io import write_json
+
+
+def main(job):
+    sliding, settings = job.params.sliding, FinetuneSettings(**job.params.settings)
+    model = load_model_to(job.input.model, sliding["device"], sliding["threads"])
+    patches, common = read_box_patches(job.input.patches), {**job.params.judged, "run": job.wildcards.run}
+    steps = {"stride": sliding["stride"], "block": sliding["block"]}
+    found = evaluate_transfer(model, patches, settings, job.params.fractions, **steps, **common)
+    for path, curve in zip((job.output.centrilobular, job.output.paraseptal), found, strict=True):
+        write_json(path, curve)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))
