@@ -23,6 +23,10 @@ class FigureKind:
 KINDS = {
     "embedding_map": FigureKind("figures_embedding", ("labels",)),
     "landmark_importance": FigureKind("figures_importance", ("tasks",)),
+    "survival": FigureKind("figures_survival", ("variant",)),
+    "dense_masks": FigureKind("figures_masks"),
+    "emphysema_fraction": FigureKind("figures_detection"),
+    "annotation_efficiency": FigureKind("figures_detection"),
 }
 
 
@@ -45,6 +49,8 @@ class FigureSpec:
         Columns of the participants table that colour an embedding map.
     tasks : tuple of str
         Names of `drasclr_core.tasks.TASKS`.
+    variant : str
+        A name of `drasclr_core.tasks.COLUMN_SETS`: what joins the features in a survival model.
     """
 
     title: str
@@ -54,6 +60,7 @@ class FigureSpec:
     notes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
+    variant: str = ""
 
     @property
     def runs(self) -> list[str]:

@@ -45,6 +45,27 @@ def figure_inputs(wildcards):
             "atlas": f"results/atlases/{atlas}/lung_mask.nii.gz",
             **labels,
         }
+    if spec.figure == "survival":
+        return {
+            "survival": run_path(cohort, spec.run, f"eval/survival-{spec.variant}.json")
+        }
+    if spec.figure == "annotation_efficiency":
+        subtypes = ("centrilobular", "paraseptal")
+        return {
+            "transfer": [
+                run_path(cohort, spec.run, f"transfer/{name}.json") for name in subtypes
+            ]
+        }
+    summary = {"masks": run_path(cohort, spec.run, "dense.json")}
+    if spec.figure == "emphysema_fraction":
+        return summary
+    ids = masked_ids(cohort)
+    return {
+        **summary,
+        "dense": [run_path(cohort, spec.run, f"dense/{id}") for id in ids],
+        "ingest": [f"results/{cohort}/ingest/{id}" for id in ids],
+        "segment": [f"results/{cohort}/segment/{id}" for id in ids],
+    }
 
 
 def figure_code(wildcards):

@@ -1,0 +1,145 @@
+"""What the emphysema detectors find, by GOLD stage (Figure 4) and by share of the annotations (Figure 5)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from drasclr_core.figure_specs import FigureSpec
+from drasclr_core.figures import COLOURS, GREY, Drawing, new_figure, plain_axes
+from drasclr_core.io import read_json
+
+SUBTYPES = ("centrilobular", "paraseptal")
+STAGES = {-1: "PRISm", 0: "0", 1: "1", 2: "2", 3: "3", 4: "4"}
+STARTS = {"pretrained": "fine-tuned from DrasCLR", "scratch": "from scratch"}
+FEW = 30
+"""Boxes of at most so many subjects show every subject."""
+
+
+def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]) -> Drawing:
+    """Draw the fraction of emphysema by GOLD stage, or F1 by share of annotations, as the figure's kind says.
+
+    Parameters
+    ----------
+    spec : FigureSpec
+        Of the kind emphysema_fraction or annotation_efficiency.
+    paths : mapping
+        `masks`, the summary of the dense masks; or `transfer`, the two subtypes' curves.
+    settings : mapping
+        Not used.
+    """
+    if spec.figure == "emphysema_fraction":
+        masks = read_json(paths["masks"])
+        fractions = emphysema_fractions(masks)
+        return Drawing(draw_fractions(fractions), fractions, _fraction_notes(spec, masks, fractions))
+    curves = [read_json(path) for path in paths["transfer"]]
+    points = transfer_points(curves)
+    counts = ", ".join(f"{curve['subtype']} {curve['n']}" for curve in curves)
+    notes = [
+        f"n patches: {counts}; run {spec.run}, {curves[0]['fold_count']} folds by subject. "
+        "Bars: the folds' sample s.d.; dashed: from scratch with all annotations."
+    ]
+    return Drawing(draw_transfer(points), points, notes)
+
+
+def emphysema_fractions(masks: Mapping[str, Any]) -> pd.DataFrame:
+    """Return participant_id, gold, subtype and fraction (of lung voxels, 0..1), of subjects with a GOLD stage.
+
+    Parameters
+    ----------
+    masks : dict
+        As of `drasclr_core.detection_masks.summarise_masks`.
+    """
+    rows = [
+        (subject["participant_id"], int(subject["gold"]), subtype, subject[subtype]["fraction"])
+        for subtype in SUBTYPES
+        for subject in masks["subjects"]
+        if subject["gold"] is not None
+    ]
+    return pd.DataFrame(rows, columns=["participant_id", "gold", "subtype", "fraction"])
+
+
+def draw_fractions(fractions: pd.DataFrame) -> Figure:
+    """Return one panel per subtype, a box per GOLD stage; whiskers reach 1.5 interquartile ranges."""
+    figure = new_figure(9.5, 4)
+    for axes, subtype, colour in zip(figure.subplots(1, 2), SUBTYPES, COLOURS, strict=False):
+        rows = fractions[fractions["subtype"] == subtype]
+        percents = {stage: 100 * rows.loc[rows["gold"] == stage, "fraction"] for stage in STAGES}
+        _draw_boxes(axes, percents, colour)
+        axes.set(title=subtype, xlabel="GOLD stage", ylabel="lung with p > 0.5, %")
+    return figure
+
+
+def transfer_points(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return subtype, start, fraction (0..1), f1, f1_sd and n patches, a row per point.
+
+    Parameters
+    ----------
+    curves : sequence of dict
+        As of `drasclr_core.detection_finetuned.evaluate_transfer`.
+    """
+    rows = [
+        {
+            "subtype": curve["subtype"],
+            "start": point["start"],
+            "fraction": point["fraction"],
+            "f1": point["summary"]["f1"]["mean"],
+            "f1_sd": point["summary"]["f1"]["sd"],
+            "n": curve["n"],
+        }
+        for curve in curves
+        for point in curve["points"]
+    ]
+    return pd.DataFrame(rows).astype({"f1": float, "f1_sd": float})
+
+
+def draw_transfer(points: pd.DataFrame) -> Figure:
+    """Return one panel per subtype: F1 by share of the annotations, fine-tuned and from scratch."""
+    figure = new_figure(9.5, 4)
+    for axes, subtype in zip(figure.subplots(1, 2), SUBTYPES, strict=True):
+        for (start, label), colour, marker in zip(STARTS.items(), COLOURS, "os", strict=False):
+            rows = points[(points["subtype"] == subtype) & (points["start"] == start)].sort_values("fraction")
+            axes.errorbar(
+                100 * rows["fraction"], rows["f1"], rows["f1_sd"], color=colour, marker=marker, capsize=3, label=label
+            )
+            if start == "scratch" and len(rows):
+                axes.axhline(rows["f1"].iloc[-1], color=colour, linestyle="--", linewidth=1)
+        axes.set(title=subtype, xlabel="annotations used, %", ylabel="F1", xlim=(0, 104))
+        axes.legend(frameon=False, loc="lower right", fontsize="small")
+        plain_axes(axes)
+    return figure
+
+
+def _draw_boxes(axes: Axes, percents: Mapping[int, pd.Series], colour: str) -> None:
+    places = range(len(percents))
+    boxes = axes.boxplot(
+        [values.to_numpy() for values in percents.values()],
+        positions=places,
+        widths=0.6,
+        patch_artist=True,
+        medianprops={"color": "black"},
+        flierprops={"markersize": 3, "markeredgecolor": GREY},
+    )
+    for box in boxes["boxes"]:
+        box.set(facecolor=colour, alpha=0.45)
+    for place, values in zip(places, percents.values(), strict=True):
+        if len(values) <= FEW:
+            axes.plot([place] * len(values), values, "o", color=colour, markersize=3, alpha=0.8)
+    axes.set_xticks(places, [f"{STAGES[stage]}\nn={len(values)}" for stage, values in percents.items()])
+    axes.set_ylim(bottom=0)
+    plain_axes(axes)
+
+
+def _fraction_notes(spec: FigureSpec, masks: Mapping[str, Any], fractions: pd.DataFrame) -> list[str]:
+    subjects = fractions["participant_id"].nunique()
+    notes = [f"n = {subjects} subjects with a GOLD stage, run {spec.run}; PRISm is no step of the scale."]
+    for subtype, pooled in masks["pooled"].items():
+        if pooled and pooled["auroc"] is not None:
+            dice = "–" if pooled["mean_dice"] is None else f"{pooled['mean_dice']:.2f}"
+            notes.append(
+                f"{subtype}, against the phantoms' true masks: AUROC over all lung voxels {pooled['auroc']:.3f}; mean "
+                f"Dice {dice} over {pooled['n_dice']} subjects."
+            )
+    return notes

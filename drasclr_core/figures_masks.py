@@ -1,0 +1,147 @@
+"""Dense emphysema masks by GOLD stage: coronal slices, and the lungs seen from the front (Figure 3)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import SimpleITK as sitk
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import ndimage
+
+from drasclr_core.figure_specs import FigureSpec
+from drasclr_core.figures import Drawing, new_figure
+from drasclr_core.figures_detection import SUBTYPES
+from drasclr_core.images import read_image
+from drasclr_core.io import CT, LUNGS, read_json
+
+WINDOW_HU = (-1060, -825)
+HALF = 128  # stored values from here on are probabilities of one half or more
+RED, BLUE = np.array([0.84, 0.1, 0.11]), np.array([0.1, 0.35, 0.8])
+TURN_DEG = 20.0
+DARKEST = 0.5  # of a surface seen from its side
+LONGEST_EDGE = 160
+"""Voxels along the longest edge of a volume that is seen from the front: more make no better picture."""
+
+Mask = npt.NDArray[np.bool_]
+Picture = npt.NDArray[np.float64]
+
+
+def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]) -> Drawing:
+    """Draw one subject of each GOLD stage, chosen at random among those with masks.
+
+    Parameters
+    ----------
+    spec : FigureSpec
+        Of the kind dense_masks.
+    paths : mapping
+        `masks`, the summary of the dense masks; `dense`, `ingest` and `segment`, its subjects' folders.
+    settings : mapping
+        `seed`, of the choice.
+    """
+    folders = {name: {Path(path).name: Path(path) for path in paths[name]} for name in ("dense", "ingest", "segment")}
+    chosen = choose_subjects(read_json(paths["masks"]), settings["seed"])
+    shown: dict[int, dict[str, Any]] = {}
+    rows = []
+    for stage, name in chosen.items():
+        ct, lungs = (read_image(folders[f][name] / file) for f, file in (("ingest", CT), ("segment", LUNGS)))
+        lung_mask = sitk.GetArrayFromImage(lungs) > 0
+        found = {s: sitk.GetArrayFromImage(read_image(folders["dense"][name] / f"{s}.nii.gz")) for s in SUBTYPES}
+        positive = {subtype: (stored >= HALF) & lung_mask for subtype, stored in found.items()}
+        shown[stage] = {"ct_hu": sitk.GetArrayFromImage(ct), "lungs": lung_mask, "positive": positive}
+        row = fullest_slice(lung_mask)
+        y_mm = ct.TransformIndexToPhysicalPoint((0, row, 0))[1]
+        rows += [(s, stage, name, y_mm, positive[s].sum() / lung_mask.sum()) for s in SUBTYPES]
+    data = pd.DataFrame(rows, columns=["subtype", "gold", "participant_id", "slice_y_mm", "fraction"])
+    names = ", ".join(f"GOLD {stage} {name}" for stage, name in chosen.items())
+    notes = [
+        f"n = {len(chosen)} subjects, drawn at random, one of each GOLD stage ({names}); run {spec.run}. Each one's "
+        f"coronal slice with most lung, window {WINDOW_HU[0]} to {WINDOW_HU[1]} HU; below, the lungs in three "
+        f"dimensions, turned by {TURN_DEG:g}°. Red: p of one half or more; blue: other lung."
+    ]
+    return Drawing(draw_masks(shown), data, notes)
+
+
+def choose_subjects(masks: Mapping[str, Any], seed: int) -> dict[int, str]:
+    """Return GOLD stage 0 to 4 -> participant id, drawn at random; stages that nobody has are absent."""
+    rng = np.random.default_rng(seed)
+    of_stage = {
+        stage: sorted(subject["participant_id"] for subject in masks["subjects"] if subject["gold"] == stage)
+        for stage in range(5)
+    }
+    return {stage: str(rng.choice(names)) for stage, names in of_stage.items() if names}
+
+
+def fullest_slice(lungs: Mask) -> int:
+    """Return the index of the coronal slice, of a mask (z, y, x), that holds most lung."""
+    return int(lungs.sum(axis=(0, 2)).argmax())
+
+
+def overlay(ct_hu: npt.NDArray[Any], lungs: Mask, positive: Mask) -> Picture:
+    """Return a slice (Z, X) in colour, (Z, X, 3) of 0..1: grey by the window, blue in the lungs, red where positive."""
+    low, high = WINDOW_HU
+    grey = np.clip((ct_hu - low) / (high - low), 0, 1)[..., None] * np.ones(3)
+    picture = np.where(lungs[..., None], 0.55 * grey + 0.45 * BLUE, grey)
+    return np.where(positive[..., None], 0.35 * grey + 0.65 * RED, picture)
+
+
+def seen_from_front(lungs: Mask, positive: Mask) -> Picture:
+    """Return the lungs, blue and clear, with what is positive in them, red: (Z, X, 3) of 0..1 on white.
+
+    Parallel rays run from front to back through masks (z, y, x; x to the left, y to the back, z up); a surface is lit
+    from the viewer's place.
+    """
+    box = ndimage.find_objects(lungs.astype(np.int8))[0]
+    step = max(1, -(-max(lungs[box].shape) // LONGEST_EDGE))
+    picture = np.ones((1, 1, 3))
+    for mask, colour, opacity in ((lungs, BLUE, 0.4), (positive, RED, 0.85)):
+        turned = ndimage.rotate(mask[box][::step, ::step, ::step].astype(np.float32), TURN_DEG, (1, 2), order=1) > 0.5
+        shade, hit = _shade(turned)
+        lit = colour * shade[..., None] + 0.25 * (shade[..., None] ** 8)
+        weight = opacity * hit[..., None]
+        picture = (1 - weight) * picture + weight * np.clip(lit, 0, 1)
+    return picture
+
+
+def draw_masks(shown: Mapping[int, Mapping[str, Any]]) -> Figure:
+    """Return three rows per subtype (slice, slice with masks, three dimensions), one column per GOLD stage.
+
+    Parameters
+    ----------
+    shown : mapping
+        GOLD stage -> ``ct_hu`` and ``lungs``, volumes (z, y, x), and ``positive``, subtype -> mask.
+    """
+    figure = new_figure(2.1 * max(len(shown), 1), 11)
+    grid = figure.subplots(3 * len(SUBTYPES), max(len(shown), 1), squeeze=False)
+    for column, (stage, volumes) in enumerate(shown.items()):
+        row = fullest_slice(volumes["lungs"])
+        ct_hu, lungs = volumes["ct_hu"][:, row], volumes["lungs"][:, row]
+        for place, subtype in enumerate(SUBTYPES):
+            panels = grid[3 * place : 3 * place + 3, column]
+            mask = volumes["positive"][subtype]
+            panels[0].imshow(ct_hu, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], origin="lower")
+            panels[1].imshow(overlay(ct_hu, lungs, mask[:, row]), origin="lower")
+            panels[2].imshow(seen_from_front(volumes["lungs"], mask), origin="lower")
+        grid[0, column].set_title(f"GOLD {stage}")
+    for place, name in enumerate(f"{subtype}\n{row}" for subtype in SUBTYPES for row in ("CT", "mask", "3D")):
+        grid[place, 0].set_ylabel(name, fontsize="small")
+    for axes in grid.ravel():
+        _bare(axes)
+    return figure
+
+
+def _bare(axes: Axes) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _shade(mask: Mask) -> tuple[Picture, Mask]:
+    """Return how brightly each ray's first surface is lit, 0..1, and whether the ray meets one."""
+    hit: Mask = np.asarray(mask.any(axis=1))
+    depth = np.where(hit, mask.argmax(axis=1), mask.shape[1]).astype(np.float64)
+    slope_z, slope_x = np.gradient(ndimage.gaussian_filter(depth, 1.0))
+    lit = 1 / np.sqrt(1 + 0.15 * (slope_z**2 + slope_x**2))
+    return np.maximum(lit, DARKEST), hit

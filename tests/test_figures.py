@@ -1,0 +1,206 @@
+"""Figures show the numbers that they were given, and say how many subjects they are of."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+
+from drasclr_core.concordance import Outcome
+from drasclr_core.errors import InputError
+from drasclr_core.figure_specs import FigureSpec
+from drasclr_core.figures import make_figure
+from drasclr_core.figures_detection import draw_fractions, draw_transfer, emphysema_fractions, transfer_points
+from drasclr_core.figures_masks import BLUE, RED, choose_subjects, overlay, seen_from_front
+from drasclr_core.figures_survival import draw_survival, survival_data
+from drasclr_core.survival_groups import calibration, risk_groups
+
+
+def spec(kind, **keys):
+    return FigureSpec(title="Toy", cohort="copd", figure=kind, run="drasclr", notes=("Said.",), **keys)
+
+
+def write(path, content):
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return str(path)
+
+
+def drawn(folder, kind, paths, **keys):
+    """Return the CSV and the words of a figure that was written."""
+    make_figure(spec(kind, **keys), paths, {"seed": 0, "readout": "plain"}, folder / "f.png", folder / "f.csv")
+    assert (folder / "f.png").read_bytes().startswith(b"\x89PNG")
+    return pd.read_csv(folder / "f.csv"), json.loads((folder / "f.json").read_text(encoding="utf-8"))
+
+
+# Survival
+
+
+def survival():
+    rng = np.random.default_rng(0)
+    risk = rng.normal(size=60)
+    dies, leaves = rng.exponential(1000 * np.exp(-risk)), rng.uniform(100, 2000, 60)
+    outcome = Outcome(np.minimum(dies, leaves), dies <= leaves)
+    groups = calibration(np.exp(-0.5 * np.exp(risk)), outcome, 500.0)
+    return {
+        "n": 60,
+        "deaths": int(outcome.died.sum()),
+        "reason": None,
+        "risk_groups": risk_groups(risk, outcome),
+        "calibration": {"horizon_days": 500.0, "groups": groups},
+    }
+
+
+def test_the_survival_curves_are_the_evaluations(tmp_path):
+    found = survival()
+    paths = {"survival": write(tmp_path / "survival.json", found)}
+    data, words = drawn(tmp_path, "survival", paths, variant="imaging")
+    for group in found["risk_groups"]["groups"]:
+        rows = data[(data["panel"] == "kaplan_meier") & (data["group"] == group["group"])]
+        np.testing.assert_allclose(rows["observed"], group["survival"], rtol=1e-5)
+        np.testing.assert_allclose(rows["time_days"], group["time_days"], rtol=1e-5)
+    points = data[data["panel"] == "calibration"]
+    np.testing.assert_allclose(points["predicted"], [g["predicted"] for g in found["calibration"]["groups"]], rtol=1e-5)
+    assert words["notes"][0].startswith(f"n = 60 subjects, {found['deaths']} deaths")
+    assert words["notes"][-1] == "Said."
+
+
+def test_survival_begins_at_one_and_steps_at_deaths():
+    found = survival()
+    figure = draw_survival(found["risk_groups"], found["calibration"])
+    for line, group in zip(figure.axes[0].lines, found["risk_groups"]["groups"], strict=True):
+        assert line.get_drawstyle() == "steps-post"
+        assert (line.get_xdata()[0], line.get_ydata()[0]) == (0, 1)
+        assert line.get_xdata()[-1] == pytest.approx(group["time_days"][-1] / 365.25)
+
+
+def test_an_unknown_observed_survival_is_no_point():
+    found = survival()
+    found["calibration"]["groups"][0] |= {"observed": None, "low": None, "high": None}
+    figure = draw_survival(found["risk_groups"], found["calibration"])
+    assert sum(line.get_marker() == "o" for line in figure.axes[1].lines) == 4
+    assert survival_data(found["risk_groups"], found["calibration"])["observed"].isna().sum() == 1
+
+
+def test_a_survival_that_was_not_evaluated_is_refused_with_its_reason(tmp_path):
+    paths = {"survival": write(tmp_path / "survival.json", {"reason": "nobody died"})}
+    with pytest.raises(InputError, match="nobody died"):
+        drawn(tmp_path, "survival", paths, variant="imaging")
+
+
+# Figures 4 and 5
+
+
+def masks():
+    rows = [("a", -1, 0.1), ("b", 0, 0.2), ("c", 4, 0.6), ("d", 4, 0.8), ("e", None, 0.9)]
+    subjects = [
+        {"participant_id": name, "gold": gold, "centrilobular": {"fraction": x}, "paraseptal": {"fraction": x / 2}}
+        for name, gold, x in rows
+    ]
+    pooled = {"auroc": 0.9123, "mean_dice": 0.5, "n_dice": 4, "mean_auroc": 0.9, "n_auroc": 4}
+    return {"subjects": subjects, "excluded": [], "pooled": {"centrilobular": pooled, "paraseptal": None}}
+
+
+def test_fractions_are_the_masks_of_those_with_a_stage(tmp_path):
+    data, words = drawn(tmp_path, "emphysema_fraction", {"masks": write(tmp_path / "masks.json", masks())})
+    rows = data[data["subtype"] == "paraseptal"]
+    assert rows[["participant_id", "gold", "fraction"]].to_numpy().tolist() == [
+        ["a", -1, 0.05],
+        ["b", 0, 0.1],
+        ["c", 4, 0.3],
+        ["d", 4, 0.4],
+    ]
+    assert words["notes"][0].startswith("n = 4 subjects")
+    assert "centrilobular, against the phantoms' true masks: AUROC over all lung voxels 0.912" in words["notes"][1]
+
+
+def test_boxes_stand_in_the_order_of_the_stages_with_prism_and_n():
+    centrilobular, paraseptal = draw_fractions(emphysema_fractions(masks())).axes
+    labels = [label.get_text() for label in centrilobular.get_xticklabels()]
+    assert labels == ["PRISm\nn=1", "0\nn=1", "1\nn=0", "2\nn=0", "3\nn=0", "4\nn=2"]
+    medians = [
+        line.get_ydata()[0] for line in paraseptal.lines if line.get_color() == "black" and len(line.get_xdata())
+    ]
+    assert [value for value in medians if value == pytest.approx(35)]
+
+
+def transfer(subtype, gain):
+    points = [
+        {"start": start, "fraction": fraction, "summary": {"f1": {"mean": base + fraction / 10, "sd": 0.02}}}
+        for start, base in (("pretrained", 0.5 + gain), ("scratch", 0.5))
+        for fraction in (1.0, 0.1)
+    ]
+    return {"subtype": subtype, "n": 12, "fold_count": 5, "points": points}
+
+
+def test_points_are_those_of_the_transfer(tmp_path):
+    curves = [transfer("centrilobular", 0.2), transfer("paraseptal", 0.3)]
+    paths = {"transfer": [write(tmp_path / f"{curve['subtype']}.json", curve) for curve in curves]}
+    data, words = drawn(tmp_path, "annotation_efficiency", paths)
+    found = data.set_index(["subtype", "start", "fraction"])["f1"]
+    assert len(found) == 8
+    assert found["paraseptal", "pretrained", 0.1] == pytest.approx(0.81)
+    assert found["centrilobular", "scratch", 1.0] == pytest.approx(0.6)
+    assert "n patches: centrilobular 12, paraseptal 12" in words["notes"][0]
+
+
+def test_the_dashed_line_is_from_scratch_with_everything():
+    axes = draw_transfer(transfer_points([transfer("centrilobular", 0.2), transfer("paraseptal", 0.3)])).axes[0]
+    assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"] == pytest.approx([0.6])
+
+
+# Figure 3
+
+
+def test_one_subject_of_each_stage_is_drawn_and_prism_is_none():
+    chosen = choose_subjects(masks(), seed=0)
+    assert chosen[0] == "b"
+    assert chosen[4] in "cd"
+    assert set(chosen) == {0, 4}
+    assert choose_subjects(masks(), seed=0) == chosen
+
+
+def test_the_slice_is_grey_outside_blue_in_the_lungs_and_red_where_positive():
+    ct_hu = np.array([[-2000, -825, -825, -825]])
+    lungs, positive = np.array([[False, False, True, True]]), np.array([[False, False, False, True]])
+    black, white, lung, emphysema = overlay(ct_hu, lungs, positive)[0]
+    assert black.tolist() == [0, 0, 0]
+    assert white.tolist() == [1, 1, 1]
+    np.testing.assert_allclose(lung, 0.55 + 0.45 * BLUE)
+    np.testing.assert_allclose(emphysema, 0.35 + 0.65 * RED)
+
+
+def test_the_lungs_are_seen_blue_with_what_they_hold_in_red():
+    lungs = np.zeros((20, 30, 40), bool)
+    lungs[2:18, 5:25, 4:36] = True
+    positive = np.zeros_like(lungs)
+    positive[12:16, 10:20, 10:30] = True
+    picture = seen_from_front(lungs, positive)
+    assert picture.min() >= 0
+    assert picture.max() <= 1
+    red = picture[..., 0] > picture[..., 2] + 0.1
+    blue = picture[..., 2] > picture[..., 0] + 0.1
+    assert np.flatnonzero(red.any(axis=1)).tolist() == [10, 11, 12, 13]  # the height of what is positive
+    assert blue[2].any()
+
+
+def test_masks_of_all_stages_are_drawn(tmp_path):
+    lungs = np.zeros((8, 9, 10), np.uint8)
+    lungs[1:7, 2:8, 1:9] = 1
+    stored = np.where(lungs, np.arange(10, dtype=np.uint8) * 20, 0).astype(np.uint8)
+    folders = {"dense": [], "ingest": [], "segment": []}
+    for name in "abcd":
+        files = {"ingest": {"ct": lungs.astype(np.int16) * 100 - 1000}, "segment": {"lungs": lungs}}
+        files["dense"] = {"centrilobular": stored, "paraseptal": stored * 0}
+        for stage, volumes in files.items():
+            folder = tmp_path / stage / name
+            folder.mkdir(parents=True)
+            folders[stage].append(str(folder))
+            for file, volume in volumes.items():
+                sitk.WriteImage(sitk.GetImageFromArray(volume), str(folder / f"{file}.nii.gz"))
+    paths = {"masks": write(tmp_path / "masks.json", masks()), **folders}
+    data, words = drawn(tmp_path, "dense_masks", paths)
+    found = data.set_index(["gold", "subtype"])["fraction"]
+    assert found[0, "centrilobular"] == pytest.approx(2 / 8)  # columns 7 and 8 of 1 to 8 hold 128 or more
+    assert found[4, "paraseptal"] == 0
+    assert words["notes"][0].startswith("n = 2 subjects")
