@@ -26,11 +26,13 @@ wildcard_constraints:
     task="[a-z0-9_]+",
     table="table[0-9]+",
     figure="figure[a-z0-9_]+",
+    comparison="tableA[0-9]+|table[0-9]+_test",
 
 
 rule all:
     input:
         possible_tables(),
+        possible_comparisons(),
         of_runs("features", config["runs"]),
 
 
@@ -42,6 +44,7 @@ include: "rules/pretrain.smk"
 include: "rules/embed.smk"
 include: "rules/evaluate.smk"
 include: "rules/survival.smk"
+include: "rules/significance.smk"
 include: "rules/disease.smk"
 include: "rules/detection.smk"
 include: "rules/masks.smk"
@@ -69,6 +72,7 @@ rule embed:
 rule tables:
     input:
         possible_tables(),
+        possible_comparisons(),
 
 
 rule figures:

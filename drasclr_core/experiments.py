@@ -6,14 +6,18 @@ Importing this module loads the standard library, PyYAML and jsonschema only: th
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from drasclr_core.documents import raise_faults, read_yaml, schema_faults
+from drasclr_core.errors import InputError
 from drasclr_core.tasks import OTHER_TASKS, TASKS, evaluation_name
 
 _METRICS = {name: task.metrics for name, task in TASKS.items()} | {
     name: task.metrics for name, task in OTHER_TASKS.items()
 }
+
+
+Alternative = Literal["greater", "two-sided"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Comparison:
     table: str
     row: str
     against: tuple[str, ...]
-    alternative: str
+    alternative: Alternative
     group: str = ""
 
 
@@ -131,6 +135,36 @@ def required_results(experiment: Experiment) -> list[tuple[str, str]]:
     """Return the (run, evaluation) pairs that the table needs, each once, in the table's order."""
     pairs = [pair for row in experiment.rows for pair in row_results(experiment, row).values()]
     return list(dict.fromkeys(pairs))
+
+
+def compared_rows(comparison: Comparison, experiment: Experiment) -> tuple[Row, list[Row]]:
+    """Return the row of the experiment that is compared, and those that it is compared with.
+
+    Raises
+    ------
+    InputError
+        If the experiment lacks one of them, has several of that label, or does not run the first.
+    """
+    group = comparison.group
+    named: dict[str, list[Row]] = {}
+    for row in experiment.rows:
+        if not group or row.group == group:
+            named.setdefault(row.label, []).append(row)
+    wrong = [label for label in (comparison.row, *comparison.against) if len(named.get(label, [])) != 1]
+    if wrong:
+        raise InputError(
+            f"'{comparison.title}': {comparison.table} has no row, or several, labelled {', '.join(wrong)}."
+        )
+    row = named[comparison.row][0]
+    if row.run is None:
+        raise InputError(f"'{comparison.title}': {comparison.table} does not run '{row.label}'.")
+    return row, [named[label][0] for label in comparison.against]
+
+
+def compared_results(comparison: Comparison, experiment: Experiment) -> list[tuple[str, str]]:
+    """Return the (run, evaluation) pairs that the tests need, each once."""
+    row, others = compared_rows(comparison, experiment)
+    return list(dict.fromkeys(pair for each in (row, *others) for pair in row_results(experiment, each).values()))
 
 
 def _cross_faults(content: dict[str, Any]) -> Iterator[str]:

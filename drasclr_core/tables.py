@@ -10,7 +10,7 @@ from drasclr_core.experiments import Column, Experiment, Row, required_results, 
 from drasclr_core.tasks import OTHER_TASKS
 
 NOT_RUN = "not run here"
-_SCALE = {"ratio": 1.0, "percent": 100.0}
+SCALE = {"ratio": 1.0, "percent": 100.0}
 _DECIMALS = {"ratio": 2, "percent": 1}
 # Enough for every reader, too few for the last bits that differ between two machines' linear algebra.
 _CSV_DECIMALS = 6
@@ -42,7 +42,7 @@ def build_table(experiment: Experiment, results: Mapping[tuple[str, str], Mappin
     missing = [f"{run} / {name}" for run, name in required_results(experiment) if (run, name) not in results]
     if missing:
         raise InputError(f"'{experiment.title}' lacks evaluations (run / task): {', '.join(missing)}")
-    _common_settings(list(results.values()))
+    common_settings(list(results.values()))
     return [_table_row(row, experiment, results) for row in experiment.rows]
 
 
@@ -94,7 +94,7 @@ def provenance_notes(
     InputError
         If the evaluations differ in readout, seed or number of folds.
     """
-    readouts, seed, folds = _common_settings(list(results.values()))
+    readouts, seed, folds = common_settings(list(results.values()))
     counted: dict[str, set[int]] = {}
     for result in results.values():
         counted.setdefault(result["task"], set()).add(result["n"])
@@ -122,7 +122,7 @@ def _spread(task: str) -> str:
     return OTHER_TASKS[task].spread if task in OTHER_TASKS else "the folds' sample s.d."
 
 
-def _common_settings(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], int, int]:
+def common_settings(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], int, int]:
     """Return the readouts, the seed and the number of folds."""
     settings = {(result["seed"], result["fold_count"]) for result in results}
     readouts = {(result["variant"], result["readout"]) for result in results}
@@ -140,7 +140,7 @@ def _table_row(row: Row, experiment: Experiment, results: Mapping[tuple[str, str
     found = row_results(experiment, row)
     for name, column in experiment.columns.items():
         result = results[found[name]] if name in found else None
-        scale = _SCALE[column.format]
+        scale = SCALE[column.format]
         summary = result["summary"][column.metric] if result else {"mean": None, "sd": None}
         cells[f"{name}_mean"] = _times(summary["mean"], scale)
         cells[f"{name}_sd"] = _times(summary["sd"], scale)

@@ -12,11 +12,17 @@ def truth_folder(wildcards):
 
 
 def runs_on(atlas):
-    return [run for run in PRETRAINED_RUNS if config["runs"][run]["atlas"] == atlas]
+    """Return the trained runs of Table 2 on an atlas; the ablations have tables of their own."""
+    compared = {run for run, _ in required_results(experiment("table2"))}
+    return [
+        run
+        for run in PRETRAINED_RUNS
+        if run in compared and config["runs"][run]["atlas"] == atlas
+    ]
 
 
 def probed_runs(wildcards):
-    """Return the runs to compare: every trained one on this atlas."""
+    """Return the runs to compare: every trained one of Table 2 on this atlas."""
     return runs_on(wildcards.atlas)
 
 

@@ -1,11 +1,21 @@
 """Helpers of the tables - what an experiment needs of the configuration. Functions only here."""
 
-from drasclr_core.experiments import load_experiment, required_results
+from drasclr_core.experiments import (
+    compared_results,
+    load_comparison,
+    load_experiment,
+    required_results,
+)
 
 
 @cache
 def experiment(table):
     return checked(load_experiment, repo(f"experiments/{table}.yaml"))
+
+
+@cache
+def comparison(name):
+    return checked(load_comparison, repo(f"experiments/{name}.yaml"))
 
 
 def lacking(table):
@@ -22,6 +32,19 @@ def possible_tables():
         path.stem for path in Path(repo("experiments")).glob("table[0-9].yaml")
     )
     return [f"results/{table}.csv" for table in tables if not lacking(table)]
+
+
+def possible_comparisons():
+    """Return the tables of significance tests on those tables."""
+    patterns = ("tableA[0-9].yaml", "table[0-9]_test.yaml")
+    names = sorted(
+        path.stem
+        for pattern in patterns
+        for path in Path(repo("experiments")).glob(pattern)
+    )
+    return [
+        f"results/{name}.csv" for name in names if not lacking(comparison(name).table)
+    ]
 
 
 def table_cohort(table):
@@ -44,3 +67,29 @@ def table_settings(wildcards):
     cohort = table_cohort(wildcards.table)
     runs = {run for run, _ in required_results(experiment(wildcards.table))}
     return {"cohort": cohort, "config_hash": config_hash(cohort, runs)}
+
+
+def compared(name):
+    """Return the cohort of a comparison and the (run, evaluation) pairs that it needs."""
+    table = comparison(name).table
+    cohort = table_cohort(table)
+    return cohort, checked(compared_results, comparison(name), experiment(table))
+
+
+def compared_evaluations(wildcards):
+    """Return the evaluations of a comparison, in the order of `compared_results`."""
+    cohort, pairs = compared(wildcards.comparison)
+    return [run_path(cohort, run, f"eval/{name}.json") for run, name in pairs]
+
+
+def compared_table(wildcards):
+    return repo(f"experiments/{comparison(wildcards.comparison).table}.yaml")
+
+
+def comparison_settings(wildcards):
+    """Return what a table of tests says of its making."""
+    cohort, pairs = compared(wildcards.comparison)
+    return {
+        "cohort": cohort,
+        "config_hash": config_hash(cohort, {run for run, _ in pairs}),
+    }

@@ -51,7 +51,10 @@ rule draw_training:
 
 rule make_report:
     input:
-        tables=[Path(table).with_suffix(".md") for table in possible_tables()],
+        tables=[
+            Path(table).with_suffix(".md")
+            for table in [*possible_tables(), *possible_comparisons()]
+        ],
         flows=aligned("cohort_flow.json"),
         exclusions=aligned("exclusions.tsv"),
         landmarks=[landmarks_of(flow) for flow in aligned("cohort_flow.json")],

@@ -70,7 +70,7 @@ def test_all_faults_are_told_at_once():
     ("changes", "fault"),
     [
         ({"roles.copd": "copdgene"}, "roles.copd: 'copdgene' is not one of cohorts (phantom)"),
-        ({"runs.kmeans.atlas": "sick"}, "runs.kmeans.atlas: 'sick' is not one of atlases (healthy)"),
+        ({"runs.kmeans.atlas": "sick"}, "runs.kmeans.atlas: 'sick' is not one of atlases (healthy, unhealthy)"),
         ({"atlases.healthy.cohort": "x"}, "atlases.healthy.cohort: 'x' is not one of cohorts (phantom)"),
         ({"preprocess.axes": "LAS"}, "preprocess.axes: must be LAS with the convention released, LPS else"),
         ({"atlases.healthy.convention": "released"}, "preprocess.axes: must be LAS with the convention released"),

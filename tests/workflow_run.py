@@ -11,7 +11,10 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+FULL = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+TABLE2_RUNS = ("laa950", "kmeans", "patch-moco", "untrained", "drasclr")
+DEFAULT = {**FULL, "runs": {name: FULL["runs"][name] for name in TABLE2_RUNS}}
+"""The default configuration without the ablations, each of which is a training more."""
 
 SMALL_TRAINING = {
     "epochs": 2,

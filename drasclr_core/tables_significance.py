@@ -1,0 +1,134 @@
+"""The tables of significance tests: one row of a table against others of it, column by column."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from drasclr_core.experiments import Comparison, Experiment, Row, compared_rows, row_results
+from drasclr_core.significance import compare_folds
+from drasclr_core.tables import NOT_RUN, SCALE, TableRow, common_settings
+
+NOT_AVAILABLE = "not available"
+"""In place of the paper's values: its appendix is not part of the text at hand."""
+
+Results = Mapping[tuple[str, str], Mapping[str, Any]]
+
+
+def build_significance(comparison: Comparison, experiment: Experiment, results: Results) -> list[TableRow]:
+    """Return the tests, method after method and column after column, ready for `drasclr_core.tables.table_csv`.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Which rows are compared.
+    experiment : Experiment
+        The table that they stand in.
+    results : mapping
+        (run, evaluation's name) -> evaluation, of `compared_results`.
+
+    Returns
+    -------
+    list of dict
+        ``method, against, run, against_run, column, alternative, folds``; ``difference`` of the means in the column's
+        unit; ``plain_t, plain_df, plain_p`` of the two-sample t-test, ``corrected_t, corrected_df, corrected_p`` of the
+        corrected resampled t-test; ``note``: why a value is missing; ``paper_p``. None where there is no value.
+    """
+    row, others = compared_rows(comparison, experiment)
+    return [
+        _test(comparison, experiment, row, other, column, results) for other in others for column in experiment.columns
+    ]
+
+
+def significance_markdown(
+    comparison: Comparison, experiment: Experiment, rows: Sequence[TableRow], footnotes: Sequence[str] = ()
+) -> str:
+    """Return the tests as Markdown, one block per section of columns; `rows` are those of `build_significance`."""
+    sections = list(dict.fromkeys(column.section for column in experiment.columns.values()))
+    blocks = [_block(section, comparison, experiment, rows) for section in sections]
+    lines = "\n".join(f"- {line}" for line in (*_explanations(comparison), *footnotes))
+    return "\n\n".join([f"# {comparison.title}", *blocks, lines]) + "\n"
+
+
+def significance_notes(rows: Sequence[TableRow], results: Results, *, cohort: str, config_hash: str) -> list[str]:
+    """Return the footnotes that say how the values came about, and why some are missing."""
+    readouts, seed, folds = common_settings(list(results.values()))
+    missing = sorted(
+        f"{row['against']} / {row['column']}: {row['note']}." for row in rows if row["note"] not in ("", NOT_RUN)
+    )
+    return [
+        f"{folds} folds by subject; readout: {', '.join(readouts)}; seed {seed}. Cohort: {cohort}.",
+        *missing,
+        f"Configuration {config_hash}.",
+    ]
+
+
+def _explanations(comparison: Comparison) -> list[str]:
+    sides = {
+        "greater": f"One-sided: is {comparison.row} better?",
+        "two-sided": f"Two-sided: is {comparison.row} different?",
+    }
+    return [
+        f"Difference: mean over the folds of {comparison.row} minus that of the method in the row. "
+        f"{sides[comparison.alternative]} No p is corrected for the number of tests.",
+        "p, t-test: the paper's, Student's two-sample t-test on the values of the folds. It takes them as independent, "
+        "which they are not: the training sets overlap. Its p is too small.",
+        "p, corrected: the corrected resampled t-test (Nadeau and Bengio, 2003) of the differences fold by fold, whose "
+        "variance it raises from 1/k to 1/k + n_test/n_train for that overlap.",
+        f"*Paper*: {NOT_AVAILABLE}, for its appendix is not part of the text at hand. – means no value.",
+    ]
+
+
+def _test(
+    comparison: Comparison, experiment: Experiment, row: Row, other: Row, column: str, results: Results
+) -> TableRow:
+    cells: TableRow = {
+        "method": row.label,
+        "against": other.label,
+        "run": row.run,
+        "against_run": other.run,
+        "column": column,
+        "alternative": comparison.alternative,
+        "folds": None,
+        "difference": None,
+    }
+    tests: dict[str, dict[str, Any]] = {"plain": {}, "corrected": {}}
+    notes = [NOT_RUN]
+    if other.run is not None:
+        ours, theirs = (results[row_results(experiment, each)[column]] for each in (row, other))
+        chosen = experiment.columns[column]
+        found = compare_folds(ours, theirs, chosen.metric, comparison.alternative)
+        tests = {name: found[name] for name in tests}
+        difference = found["difference"]
+        cells["folds"] = found["folds"]
+        cells["difference"] = None if difference is None else difference * SCALE[chosen.format]
+        notes = list(dict.fromkeys(test["reason"] for test in tests.values() if test["reason"]))
+    for name, test in tests.items():
+        cells |= {f"{name}_{figure}": test.get(figure) for figure in ("t", "df", "p")}
+    return cells | {"note": "; ".join(notes), "paper_p": NOT_AVAILABLE}
+
+
+def _block(section: str, comparison: Comparison, experiment: Experiment, rows: Sequence[TableRow]) -> str:
+    columns = {name: column for name, column in experiment.columns.items() if column.section == section}
+    header = [f"{comparison.row} against"]
+    for column in columns.values():
+        header += [f"{column.label}: difference", "p, t-test", "p, corrected", "*paper*"]
+    lines = [header, ["---"] + ["--:"] * (len(header) - 1)]
+    for label in comparison.against:
+        line = [label]
+        for name, column in columns.items():
+            row = next(row for row in rows if row["against"] == label and row["column"] == name)
+            line += _cells(row, decimals={"ratio": 3, "percent": 1}[column.format])
+        lines.append([cell.replace("|", "\\|") for cell in line])
+    return "\n".join([f"## {section}", "", *("| " + " | ".join(line) + " |" for line in lines)])
+
+
+def _cells(row: TableRow, decimals: int) -> list[str]:
+    if row["note"] == NOT_RUN:
+        return [NOT_RUN, "–", "–", row["paper_p"]]
+    difference = "–" if row["difference"] is None else f"{row['difference']:+z.{decimals}f}"
+    return [difference, _p(row["plain_p"]), _p(row["corrected_p"]), row["paper_p"]]
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,25 @@
+"""Test whether the rows of a table differ, on the folds of its evaluations.
+
+Reads:   results/{cohort}/{atlas}/runs/{run}/eval/{task}.json
+Writes:  results/{comparison}.csv, results/{comparison}.md     plain and corrected t-tests
+Config:  roles; experiments/{comparison}.yaml, and the table it names
+"""
+
+
+rule make_significance:
+    input:
+        evaluations=compared_evaluations,
+        comparison=repo("experiments/{comparison}.yaml"),
+        experiment=compared_table,
+        code=core("significance", "tables_significance", "tables", "experiments"),
+    output:
+        csv="results/{comparison}.csv",
+        markdown="results/{comparison}.md",
+    log:
+        "logs/make_significance/{comparison}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        settings=comparison_settings,
+    script:
+        "../workflow_scripts/make_significance.py"
