@@ -12,8 +12,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 FULL = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-TABLE2_RUNS = ("laa950", "kmeans", "patch-moco", "untrained", "drasclr")
-DEFAULT = {**FULL, "runs": {name: FULL["runs"][name] for name in TABLE2_RUNS}}
+ABLATIONS = {"local", "one-neighbour", "three-neighbours", "unhealthy-atlas"}
+ABLATIONS |= {f"local-{conditioning}" for conditioning in ("none", "concatenation", "hypernetwork")}
+DEFAULT = {**FULL, "runs": {name: run for name, run in FULL["runs"].items() if name not in ABLATIONS}}
 """The default configuration without the ablations, each of which is a training more."""
 
 SMALL_TRAINING = {
