@@ -14,19 +14,20 @@ from drasclr_core.tasks import COLUMN_SETS, TASKS
 
 @dataclass(frozen=True)
 class FigureKind:
-    """One way to draw: the module that does, and the keys that its experiment file must have beside the common ones."""
+    """One way to draw: the module that does, the keys that its file must have beside the common ones, what it needs."""
 
     module: str
     keys: tuple[str, ...] = ()
+    needs_boxes: bool = False
 
 
 KINDS = {
     "embedding_map": FigureKind("figures_embedding", ("labels",)),
     "landmark_importance": FigureKind("figures_importance", ("tasks",)),
     "survival": FigureKind("figures_survival", ("variant",)),
-    "dense_masks": FigureKind("figures_masks"),
-    "emphysema_fraction": FigureKind("figures_detection"),
-    "annotation_efficiency": FigureKind("figures_detection"),
+    "dense_masks": FigureKind("figures_masks", needs_boxes=True),
+    "emphysema_fraction": FigureKind("figures_detection", needs_boxes=True),
+    "annotation_efficiency": FigureKind("figures_detection", needs_boxes=True),
 }
 
 

@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from drasclr_core.boxes import SUBTYPES
 from drasclr_core.figure_specs import FigureSpec
 from drasclr_core.figures import COLOURS, GREY, Drawing, new_figure, plain_axes
 from drasclr_core.io import read_json
 
-SUBTYPES = ("centrilobular", "paraseptal")
 STAGES = {-1: "PRISm", 0: "0", 1: "1", 2: "2", 3: "3", 4: "4"}
 STARTS = {"pretrained": "fine-tuned from DrasCLR", "scratch": "from scratch"}
 FEW = 30

@@ -12,14 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import ndimage
 
+from drasclr_core.boxes import SUBTYPES
+from drasclr_core.detection_masks import figure_subjects, read_probability
 from drasclr_core.figure_specs import FigureSpec
 from drasclr_core.figures import Drawing, new_figure
-from drasclr_core.figures_detection import SUBTYPES
 from drasclr_core.images import read_image
 from drasclr_core.io import CT, LUNGS, read_json
 
 WINDOW_HU = (-1060, -825)
-HALF = 128  # stored values from here on are probabilities of one half or more
+HALF = 0.5
 RED, BLUE = np.array([0.84, 0.1, 0.11]), np.array([0.1, 0.35, 0.8])
 TURN_DEG = 20.0
 DARKEST = 0.5  # of a surface seen from its side
@@ -43,14 +44,16 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
         `seed`, of the choice.
     """
     folders = {name: {Path(path).name: Path(path) for path in paths[name]} for name in ("dense", "ingest", "segment")}
-    chosen = choose_subjects(read_json(paths["masks"]), settings["seed"])
+    subjects = read_json(paths["masks"])["subjects"]
+    gold = {subject["participant_id"]: subject["gold"] for subject in subjects if subject["gold"] is not None}
+    chosen = figure_subjects(gold, settings["seed"])
     shown: dict[int, dict[str, Any]] = {}
     rows = []
     for stage, name in chosen.items():
         ct, lungs = (read_image(folders[f][name] / file) for f, file in (("ingest", CT), ("segment", LUNGS)))
         lung_mask = sitk.GetArrayFromImage(lungs) > 0
-        found = {s: sitk.GetArrayFromImage(read_image(folders["dense"][name] / f"{s}.nii.gz")) for s in SUBTYPES}
-        positive = {subtype: (stored >= HALF) & lung_mask for subtype, stored in found.items()}
+        found = {s: sitk.GetArrayFromImage(read_probability(folders["dense"][name], s)) for s in SUBTYPES}
+        positive = {subtype: (probability >= HALF) & lung_mask for subtype, probability in found.items()}
         shown[stage] = {"ct_hu": sitk.GetArrayFromImage(ct), "lungs": lung_mask, "positive": positive}
         row = fullest_slice(lung_mask)
         y_mm = ct.TransformIndexToPhysicalPoint((0, row, 0))[1]
@@ -63,16 +66,6 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
         f"dimensions, turned by {TURN_DEG:g}°. Red: p of one half or more; blue: other lung."
     ]
     return Drawing(draw_masks(shown), data, notes)
-
-
-def choose_subjects(masks: Mapping[str, Any], seed: int) -> dict[int, str]:
-    """Return GOLD stage 0 to 4 -> participant id, drawn at random; stages that nobody has are absent."""
-    rng = np.random.default_rng(seed)
-    of_stage = {
-        stage: sorted(subject["participant_id"] for subject in masks["subjects"] if subject["gold"] == stage)
-        for stage in range(5)
-    }
-    return {stage: str(rng.choice(names)) for stage, names in of_stage.items() if names}
 
 
 def fullest_slice(lungs: Mask) -> int:

@@ -11,19 +11,24 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from drasclr_core.config import digest
+from drasclr_core.figures import DPI
 from drasclr_core.figures_training import describe_training
 from drasclr_core.io import read_json
 from drasclr_core.report_flow import CohortFlow
 from drasclr_core.report_markdown import markdown_title, render_markdown
 
+SHOWN_DPI = 100
+"""On a screen of ordinary density, letters in pictures are then about as large as those around them."""
+
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with what a reader must know of it; `image` is a data URI."""
+    """A picture with what a reader must know of it; `image` is a data URI, to be shown `width_px` wide."""
 
     anchor: str
     title: str
     image: str
+    width_px: int
     notes: Sequence[str] = ()
     data_path: str = ""
 
@@ -62,8 +67,11 @@ def read_table(markdown: str | Path) -> Table:
 def read_picture(png: str | Path, title: str, notes: Sequence[str] = (), anchor: str = "") -> Picture:
     """Return a PNG file as a picture that needs no file; the CSV beside it is named."""
     path = Path(png)
-    encoded = base64.b64encode(path.read_bytes()).decode("ascii")
-    return Picture(anchor or path.stem, title, f"data:image/png;base64,{encoded}", notes, str(path.with_suffix(".csv")))
+    content = path.read_bytes()
+    stored_px = int.from_bytes(content[16:20], "big")  # the header's first field
+    image = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+    width_px = round(stored_px * SHOWN_DPI / DPI)
+    return Picture(anchor or path.stem, title, image, width_px, notes, str(path.with_suffix(".csv")))
 
 
 def read_figure(png: str | Path) -> Picture:

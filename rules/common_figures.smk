@@ -12,7 +12,11 @@ def figure_lacks(name):
     """Return what a figure needs and the configuration lacks."""
     role, runs = figure(name).cohort, figure(name).runs
     roles = [] if role in config["roles"] else [f"a cohort in roles.{role}"]
-    return [*roles, *(f"runs.{run}" for run in runs if run not in config["runs"])]
+    faults = [*roles, *(f"runs.{run}" for run in runs if run not in config["runs"])]
+    if not roles and KINDS[figure(name).figure].needs_boxes:
+        cohort = config["roles"][role]
+        faults += [] if has_boxes(cohort) else [f"cohorts.{cohort}.boxes"]
+    return faults
 
 
 def possible_figures():
@@ -77,3 +81,9 @@ def figure_code(wildcards):
 def landmarks_of(flow):
     """Return the landmarks of the atlas to which a cohort's flow leads."""
     return f"results/atlases/{Path(flow).parent.name}/landmarks.json"
+
+
+def trained_runs():
+    """Return the runs that have a learning curve."""
+    settings = {run: pretrain_settings(config, run) for run in PRETRAINED_RUNS}
+    return [run for run in PRETRAINED_RUNS if settings[run]["epochs"]]

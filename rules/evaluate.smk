@@ -32,7 +32,9 @@ rule make_table:
         experiment=repo("experiments/{table}.yaml"),
         code=core("tables", "experiments", "tasks"),
     output:
-        csv="results/{table}.csv",
+        csv=report(
+            "results/{table}.csv", category="Tables", labels={"table": "{table}"}
+        ),
         markdown="results/{table}.md",
     log:
         "logs/make_table/{table}.log",

@@ -59,7 +59,7 @@ rule make_report:
         exclusions=aligned("exclusions.tsv"),
         landmarks=[landmarks_of(flow) for flow in aligned("cohort_flow.json")],
         figures=possible_figures(),
-        trainings=of_runs("training.png", PRETRAINED_RUNS),
+        trainings=of_runs("training.png", trained_runs()),
         code=core("report", "report_flow", "report_markdown", "report_versions"),
         template=repo("drasclr_core/templates/report.html.j2"),
     output:

@@ -26,6 +26,10 @@ def test_each_figure_is_of_a_kind_that_can_be_drawn(path):
     assert spec.runs
 
 
+def test_each_kind_has_a_figure():
+    assert {load_figure(path).figure for path in FIGURES} == set(KINDS)
+
+
 def test_lists_are_read_as_tuples(tmp_path):
     assert load_figure(toy_file(tmp_path)).labels == ("gold",)
 

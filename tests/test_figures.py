@@ -12,7 +12,7 @@ from drasclr_core.errors import InputError
 from drasclr_core.figure_specs import FigureSpec
 from drasclr_core.figures import make_figure
 from drasclr_core.figures_detection import draw_fractions, draw_transfer, emphysema_fractions, transfer_points
-from drasclr_core.figures_masks import BLUE, RED, choose_subjects, overlay, seen_from_front
+from drasclr_core.figures_masks import BLUE, RED, overlay, seen_from_front
 from drasclr_core.figures_survival import draw_survival, survival_data
 from drasclr_core.survival_groups import calibration, risk_groups
 
@@ -152,14 +152,6 @@ def test_the_dashed_line_is_from_scratch_with_everything():
 # Figure 3
 
 
-def test_one_subject_of_each_stage_is_drawn_and_prism_is_none():
-    chosen = choose_subjects(masks(), seed=0)
-    assert chosen[0] == "b"
-    assert chosen[4] in "cd"
-    assert set(chosen) == {0, 4}
-    assert choose_subjects(masks(), seed=0) == chosen
-
-
 def test_the_slice_is_grey_outside_blue_in_the_lungs_and_red_where_positive():
     ct_hu = np.array([[-2000, -825, -825, -825]])
     lungs, positive = np.array([[False, False, True, True]]), np.array([[False, False, False, True]])
@@ -203,4 +195,5 @@ def test_masks_of_all_stages_are_drawn(tmp_path):
     found = data.set_index(["gold", "subtype"])["fraction"]
     assert found[0, "centrilobular"] == pytest.approx(2 / 8)  # columns 7 and 8 of 1 to 8 hold 128 or more
     assert found[4, "paraseptal"] == 0
+    assert set(data["gold"]) == {0, 4}  # PRISm is no stage
     assert words["notes"][0].startswith("n = 2 subjects")

@@ -130,6 +130,7 @@ def test_the_picture_on_the_page_is_the_file(page, tmp_path):
     picture = (tmp_path / "results/clinic/sick/runs/drasclr/training.png").read_bytes()
     assert base64.b64decode(page.values("src")[0].partition(",")[2]) == picture
     assert picture.startswith(b"\x89PNG")
+    assert page.values("width") == ["1100"]
     assert page.values("alt") == ["drasclr (cohort clinic, atlas sick)"]
 
 
