@@ -56,6 +56,13 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     return Figure(figsize=(width_in, height_in), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.06))
 
 
+def empty_drawing(columns: Sequence[str], reason: str) -> Drawing:
+    """Return a drawing that says why there is none: a small cohort may lack what a figure needs."""
+    figure = new_figure(6, 1)
+    figure.text(0.5, 0.5, "nothing to draw: see below", ha="center", va="center", color=GREY)
+    return Drawing(figure, pd.DataFrame(columns=list(columns)), [reason])
+
+
 def plain_axes(axes: Axes) -> None:
     """Take away the frame's upper and right line."""
     axes.spines[["top", "right"]].set_visible(False)

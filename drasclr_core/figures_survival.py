@@ -7,12 +7,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from drasclr_core.errors import InputError
 from drasclr_core.figure_specs import FigureSpec
-from drasclr_core.figures import COLOURS, GREY, Drawing, new_figure, plain_axes
+from drasclr_core.figures import COLOURS, GREY, Drawing, empty_drawing, new_figure, plain_axes
 from drasclr_core.io import read_json
 
 DAYS_PER_YEAR = 365.25
+_COLUMNS = ["panel", "group", "n", "deaths", "time_days", "at_risk", "predicted", "observed", "low", "high"]
 NAMES = {1: "low", 2: "middle", 3: "high"}
 
 
@@ -27,16 +27,11 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
         `survival`, the evaluation.
     settings : mapping
         Not used.
-
-    Raises
-    ------
-    InputError
-        If the evaluation could not be made; the message says why.
     """
     found = read_json(paths["survival"])
-    if found["reason"]:
-        raise InputError(f"No survival of {spec.run} to draw: {found['reason']}.")
     groups, calibration = found["risk_groups"], found["calibration"]
+    if found["reason"]:
+        return empty_drawing(_COLUMNS, f"n = {found['n']}; nothing to draw of {spec.run}: {found['reason']}.")
     notes = [
         f"n = {found['n']} subjects, {found['deaths']} deaths; run {spec.run}, {spec.variant}. Risks are out of fold; "
         f"groups are tertiles of the risk. Log-rank test: {_log_rank(groups['log_rank'])}.",
@@ -70,8 +65,7 @@ def survival_data(groups: Mapping[str, Any], calibration: Mapping[str, Any]) -> 
     points = [
         {"panel": "calibration", "time_days": calibration["horizon_days"], **group} for group in calibration["groups"]
     ]
-    columns = ["panel", "group", "n", "deaths", "time_days", "at_risk", "predicted", "observed", "low", "high"]
-    return pd.DataFrame([*steps, *points], columns=columns)
+    return pd.DataFrame([*steps, *points], columns=_COLUMNS)
 
 
 def draw_survival(groups: Mapping[str, Any], calibration: Mapping[str, Any]) -> Figure:

@@ -8,7 +8,6 @@ import pytest
 import SimpleITK as sitk
 
 from drasclr_core.concordance import Outcome
-from drasclr_core.errors import InputError
 from drasclr_core.figure_specs import FigureSpec
 from drasclr_core.figures import make_figure
 from drasclr_core.figures_detection import draw_fractions, draw_transfer, emphysema_fractions, transfer_points
@@ -82,10 +81,12 @@ def test_an_unknown_observed_survival_is_no_point():
     assert survival_data(found["risk_groups"], found["calibration"])["observed"].isna().sum() == 1
 
 
-def test_a_survival_that_was_not_evaluated_is_refused_with_its_reason(tmp_path):
-    paths = {"survival": write(tmp_path / "survival.json", {"reason": "nobody died"})}
-    with pytest.raises(InputError, match="nobody died"):
-        drawn(tmp_path, "survival", paths, variant="imaging")
+def test_a_survival_that_was_not_evaluated_is_no_figure_but_its_reason(tmp_path):
+    found = {"reason": "nobody died", "n": 6, "risk_groups": None, "calibration": None}
+    paths = {"survival": write(tmp_path / "survival.json", found)}
+    data, words = drawn(tmp_path, "survival", paths, variant="imaging")
+    assert data.empty
+    assert "nobody died" in words["notes"][0]
 
 
 # Figures 4 and 5
