@@ -103,7 +103,7 @@ def evaluate_survival(
         "n_left_out": len(embedded) - len(usable),
         "deaths": int(usable["died"].sum()),
         "reason": reason,
-        "notes": [] if reason else _notes(f"{run}, {variant}", wanted, present, embedded, table, horizons, results),
+        "notes": [] if reason else _notes(variant, wanted, present, embedded, table, horizons, results),
         "horizons_days": dict(zip(_HORIZON_NAMES, horizons, strict=True)),
         "folds": results,
         "summary": _summary(results, resampled),
@@ -241,7 +241,7 @@ def _unusable(
 
 
 def _notes(
-    name: str,
+    variant: str,
     wanted: list[str],
     present: list[str],
     embedded: pd.DataFrame,
@@ -262,13 +262,13 @@ def _notes(
     missing = {column: int(embedded[column].isna().sum()) for column in [*_OUTCOME, *present]}
     if any(missing.values()):
         counts = ", ".join(f"{column} {count}" for column, count in missing.items() if count)
-        notes.append(f"Left out of {name} for want of a value: {counts}.")
+        notes.append(f"Left out of the variant {variant} for want of a value: {counts}.")
     by_folds: dict[str, list[str]] = {}
     for metric in METRICS:
         undefined = ", ".join(str(result["fold"]) for result in results if result["metrics"][metric] is None)
         by_folds.setdefault(undefined, []).append(metric)
     notes += [
-        f"{name}: no comparable death, hence no {', '.join(metrics)}, in fold {undefined}."
+        f"{variant}: no comparable death, hence no {', '.join(metrics)}, in fold {undefined}."
         for undefined, metrics in by_folds.items()
         if undefined
     ]

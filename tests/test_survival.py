@@ -98,6 +98,15 @@ def test_a_held_out_subjects_outcome_does_not_change_its_fold(found):
     assert again["died"] != first["died"]
 
 
+def test_a_held_out_subject_changes_nobody_elses_risk(found):
+    participants, features, folds = cohort()
+    features.loc[0, ["f0", "f1", "f2"]] = 50.0  # s000 is of fold 0
+    participants.loc[0, "age_years"] = 20.0
+    again = evaluate(participants, features, folds)["folds"][0]
+    assert again["risk"][1:] == found["folds"][0]["risk"][1:]
+    assert again["risk"][0] != found["folds"][0]["risk"][0]
+
+
 def test_every_subject_is_judged_once_and_by_its_own_fold(found):
     _, _, folds = cohort()
     assert sorted(id_ for fold in found["folds"] for id_ in fold["ids"]) == sorted(folds)
@@ -162,7 +171,7 @@ def test_a_subject_without_a_covariate_is_left_out_and_counted():
     found = evaluate(participants, without_features(features), folds)
     assert (found["n"], found["n_left_out"]) == (117, 3)
     assert not {"s003", "s004", "s005"} & {id_ for fold in found["folds"] for id_ in fold["ids"]}
-    note = next(note for note in found["notes"] if note.startswith("Left out of own, imaging"))
+    note = next(note for note in found["notes"] if note.startswith("Left out of the variant imaging"))
     assert note.endswith("died 1, followup_days 1, race 1, pack_years 1.")
 
 
