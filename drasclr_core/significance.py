@@ -62,7 +62,7 @@ def t_test(a: Floats, b: Floats, alternative: Alternative) -> dict[str, Any]:
     """Return Student's two-sample t-test with equal variances: the paper's.
 
     It takes the values of the folds as independent. They are not, for the training sets of any two folds overlap, and
-    so its p is too small.
+    so its p tends to be too small.
 
     Parameters
     ----------

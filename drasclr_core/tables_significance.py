@@ -63,14 +63,14 @@ def significance_notes(rows: Sequence[TableRow], results: Results, *, cohort: st
 
 def _explanations(comparison: Comparison) -> list[str]:
     sides = {
-        "greater": f"One-sided: is {comparison.row} better?",
-        "two-sided": f"Two-sided: is {comparison.row} different?",
+        "greater": f"One-sided: is '{comparison.row}' better?",
+        "two-sided": f"Two-sided: is '{comparison.row}' different?",
     }
     return [
-        f"Difference: mean over the folds of {comparison.row} minus that of the method in the row. "
+        f"Difference: mean over the folds of '{comparison.row}' minus that of the row. "
         f"{sides[comparison.alternative]} No p is corrected for the number of tests.",
         "p, t-test: the paper's, Student's two-sample t-test on the values of the folds. It takes them as independent, "
-        "which they are not: the training sets overlap. Its p is too small.",
+        "which they are not: the training sets overlap. Its p tends to be too small.",
         "p, corrected: the corrected resampled t-test (Nadeau and Bengio, 2003) of the differences fold by fold, whose "
         "variance it raises from 1/k to 1/k + n_test/n_train for that overlap.",
         f"*Paper*: {NOT_AVAILABLE}, for its appendix is not part of the text at hand. – means no value.",

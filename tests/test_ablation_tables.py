@@ -205,7 +205,7 @@ def test_the_markdown_says_which_test_is_which(toy):
     for fact in (
         "Student's two-sample t-test",
         "corrected resampled t-test (Nadeau and Bengio, 2003)",
-        "One-sided: is Own better?",
+        "One-sided: is 'Own' better?",
         "Old / gold_pct: the values do not vary over the folds",
         "5 folds by subject; readout: plain; seed 0. Cohort: phantom.",
         "Configuration 0f3a.",
