@@ -23,8 +23,8 @@ MOST_CLASSES = 8
 NAMES = {
     "gold": "GOLD stage",
     "cle": "centrilobular grade",
-    "paraseptal": "paraseptal grade",
-    "fev1pp": "FEV1, % pred.",
+    "fev1pp": "FEV1, % predicted",
+    "covid_grade": "CT severity grade",
 }
 PRISM = -1
 

@@ -48,16 +48,12 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     gold = {subject["participant_id"]: subject["gold"] for subject in subjects if subject["gold"] is not None}
     chosen = figure_subjects(gold, settings["seed"])
     shown: dict[int, dict[str, Any]] = {}
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for stage, name in chosen.items():
-        ct, lungs = (read_image(folders[f][name] / file) for f, file in (("ingest", CT), ("segment", LUNGS)))
-        lung_mask = sitk.GetArrayFromImage(lungs) > 0
-        found = {s: sitk.GetArrayFromImage(read_probability(folders["dense"][name], s)) for s in SUBTYPES}
-        positive = {subtype: (probability >= HALF) & lung_mask for subtype, probability in found.items()}
-        shown[stage] = {"ct_hu": sitk.GetArrayFromImage(ct), "lungs": lung_mask, "positive": positive}
-        row = fullest_slice(lung_mask)
-        y_mm = ct.TransformIndexToPhysicalPoint((0, row, 0))[1]
-        rows += [(s, stage, name, y_mm, positive[s].sum() / lung_mask.sum()) for s in SUBTYPES]
+        volumes = _read_subject(*(folders[stage_name][name] for stage_name in ("ingest", "segment", "dense")))
+        lung_voxels = volumes["lungs"].sum()
+        rows += [(s, stage, name, volumes["slice_y_mm"], volumes["positive"][s].sum() / lung_voxels) for s in SUBTYPES]
+        shown[stage] = volumes
     data = pd.DataFrame(rows, columns=["subtype", "gold", "participant_id", "slice_y_mm", "fraction"])
     names = ", ".join(f"GOLD {stage} {name}" for stage, name in chosen.items())
     notes = [
@@ -66,6 +62,19 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
         f"dimensions, turned by {TURN_DEG:g}°. Red: p of one half or more; blue: other lung."
     ]
     return Drawing(draw_masks(shown), data, notes)
+
+
+def _read_subject(ingest: Path, segment: Path, dense: Path) -> dict[str, Any]:
+    """Return what `draw_masks` takes of a subject, and where the slice is."""
+    ct = read_image(ingest / CT)
+    lungs = sitk.GetArrayFromImage(read_image(segment / LUNGS)) > 0
+    found = {subtype: sitk.GetArrayFromImage(read_probability(dense, subtype)) for subtype in SUBTYPES}
+    return {
+        "ct_hu": sitk.GetArrayFromImage(ct),
+        "lungs": lungs,
+        "positive": {subtype: (probability >= HALF) & lungs for subtype, probability in found.items()},
+        "slice_y_mm": ct.TransformIndexToPhysicalPoint((0, fullest_slice(lungs), 0))[1],
+    }
 
 
 def fullest_slice(lungs: Mask) -> int:

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from drasclr_core.errors import InputError
-from drasclr_core.figures import write_figure
+from drasclr_core.figures import new_figure, write_figure
 from drasclr_core.figures_training import describe_training, draw_training, training_curves
-from drasclr_core.report import Report, read_table, read_training, render_report
+from drasclr_core.report import Report, read_figure, read_table, read_training, render_report
 from drasclr_core.report_flow import LISTED, read_flow
 from drasclr_core.report_markdown import render_markdown
 from drasclr_core.report_versions import git_commit, package_versions
@@ -87,6 +87,13 @@ def write_flow(folder, entered=10, exclusions=EXCLUSIONS):
     return paths
 
 
+def write_figure_with_words(folder):
+    png = folder / "figure9.png"
+    write_figure(new_figure(2, 1), pd.DataFrame({"x": [1]}), png, png.with_suffix(".csv"))
+    png.with_suffix(".json").write_text(json.dumps({"title": "Figure 9: toy", "notes": ["n = 3 <b>subjects</b>"]}))
+    return png
+
+
 @pytest.fixture
 def page(tmp_path):
     table = tmp_path / "table9.md"
@@ -95,7 +102,7 @@ def page(tmp_path):
         title="Toy <u>",
         flows=[read_flow(*write_flow(tmp_path))],
         tables=[read_table(table)],
-        figures=[],
+        figures=[read_figure(write_figure_with_words(tmp_path))],
         trainings=[read_training(write_training(tmp_path, metrics()))],
         config={"seed": 0, "cohorts": {"clinic": {"participants": "<script>"}}},
         versions=package_versions(),
@@ -128,10 +135,22 @@ def test_what_others_wrote_is_shown_as_text(page):
 
 def test_the_picture_on_the_page_is_the_file(page, tmp_path):
     picture = (tmp_path / "results/clinic/sick/runs/drasclr/training.png").read_bytes()
-    assert base64.b64decode(page.values("src")[0].partition(",")[2]) == picture
+    assert base64.b64decode(page.values("src")[1].partition(",")[2]) == picture
     assert picture.startswith(b"\x89PNG")
-    assert page.values("width") == ["1100"]
-    assert page.values("alt") == ["drasclr (cohort clinic, atlas sick)"]
+    assert page.values("width") == ["200", "1100"]
+    assert page.values("alt") == ["Figure 9: toy", "drasclr (cohort clinic, atlas sick)"]
+
+
+def test_a_figure_has_its_notes_and_no_published_number(page):
+    assert "n = 3 <b>subjects</b>" in page.text
+    assert page.text.count("Published numbers: not available.") == 1
+
+
+def test_tables_and_figures_are_all_there_and_named_as_data(page):
+    assert {"table9", "figure9", "training-clinic-sick-drasclr"} <= set(page.values("id"))
+    assert page.tags.count("table") == 4  # flow, exclusions, Table 9, versions
+    for name in ("table9.csv", "figure9.csv", "training.csv"):
+        assert name in page.text
 
 
 def test_the_page_names_settings_and_versions(page):
