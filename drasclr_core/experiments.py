@@ -19,6 +19,9 @@ _METRICS = {name: task.metrics for name, task in TASKS.items()} | {
 
 Alternative = Literal["greater", "two-sided"]
 
+NOT_AVAILABLE = "not available"
+"""In place of what the paper gives in its appendix, which is not part of the text at hand."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -73,6 +76,8 @@ class Comparison:
         Labels of the rows that it is compared with.
     alternative : "greater" or "two-sided"
         Whether the row is expected to be better, or only different.
+    paper_p : str
+        What the paper says of p.
     """
 
     title: str
@@ -81,6 +86,7 @@ class Comparison:
     against: tuple[str, ...]
     alternative: Alternative
     group: str = ""
+    paper_p: str = NOT_AVAILABLE
 
 
 def load_experiment(path: str | Path) -> Experiment:

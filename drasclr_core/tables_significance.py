@@ -3,12 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from drasclr_core.experiments import Comparison, Experiment, Row, compared_rows, row_results
+from drasclr_core.experiments import NOT_AVAILABLE, Comparison, Experiment, Row, compared_rows, row_results
 from drasclr_core.significance import compare_folds
 from drasclr_core.tables import NOT_RUN, SCALE, TableRow, common_settings
-
-NOT_AVAILABLE = "not available"
-"""In place of the paper's values: its appendix is not part of the text at hand."""
 
 Results = Mapping[tuple[str, str], Mapping[str, Any]]
 
@@ -66,6 +63,9 @@ def _explanations(comparison: Comparison) -> list[str]:
         "greater": f"One-sided: is '{comparison.row}' better?",
         "two-sided": f"Two-sided: is '{comparison.row}' different?",
     }
+    published = "what the publication says of these tests, on its own cohort"
+    if comparison.paper_p == NOT_AVAILABLE:
+        published = f"{NOT_AVAILABLE}, for the appendix of the publication is not part of the text at hand"
     return [
         f"Difference: mean over the folds of '{comparison.row}' minus that of the row. "
         f"{sides[comparison.alternative]} No p is corrected for the number of tests.",
@@ -73,7 +73,7 @@ def _explanations(comparison: Comparison) -> list[str]:
         "which they are not: the training sets overlap. Its p tends to be too small.",
         "p, corrected: the corrected resampled t-test (Nadeau and Bengio, 2003) of the differences fold by fold, whose "
         "variance it raises from 1/k to 1/k + n_test/n_train for that overlap.",
-        f"*Paper*: {NOT_AVAILABLE}, for its appendix is not part of the text at hand. – means no value.",
+        f"*Paper*: {published}. – means no value.",
     ]
 
 
@@ -103,7 +103,7 @@ def _test(
         notes = list(dict.fromkeys(test["reason"] for test in tests.values() if test["reason"]))
     for name, test in tests.items():
         cells |= {f"{name}_{figure}": test.get(figure) for figure in ("t", "df", "p")}
-    return cells | {"note": "; ".join(notes), "paper_p": NOT_AVAILABLE}
+    return cells | {"note": "; ".join(notes), "paper_p": comparison.paper_p}
 
 
 def _block(section: str, comparison: Comparison, experiment: Experiment, rows: Sequence[TableRow]) -> str:

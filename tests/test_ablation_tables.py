@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,14 +118,20 @@ def test_the_ablations_differ_from_drasclr_in_nothing_but_what_they_ablate():
 
 @pytest.mark.parametrize(
     ("name", "row", "alternative"),
-    [("tableA5", "DrasCLR", "greater"), ("tableA6", "healthy atlas", "two-sided"), ("tableA7", "DrasCLR", "greater")],
+    [
+        ("tableA5", "DrasCLR", "greater"),
+        ("tableA6", "healthy atlas", "two-sided"),
+        ("tableA7", "DrasCLR", "greater"),
+    ],
 )
 def test_a_row_is_compared_with_every_other_of_its_table(name, row, alternative):
     comparison = comparison_of(name)
     labels = [each.label for each in table(comparison.table).rows]
-    assert comparison.table == {"tableA5": "table2", "tableA6": "table9", "tableA7": "table4"}[name]
+    tables = {"tableA5": "table2", "tableA6": "table9", "tableA7": "table4", "table7_test": "table7"}
+    assert comparison.table == tables[name]
     assert (comparison.row, comparison.alternative) == (row, alternative)
     assert list(comparison.against) == [label for label in labels if label != row]
+    assert comparison.paper_p == ("< 0.005" if name == "table7_test" else "not available")
 
 
 # As written
@@ -206,12 +213,20 @@ def test_the_markdown_says_which_test_is_which(toy):
         "Student's two-sample t-test",
         "corrected resampled t-test (Nadeau and Bengio, 2003)",
         "One-sided: is 'Own' better?",
+        "*Paper*: not available, for the appendix",
         "Old / gold_pct: the values do not vary over the folds",
         "5 folds by subject; readout: plain; seed 0. Cohort: phantom.",
         "Configuration 0f3a.",
     ):
         assert fact in text
     assert "nan" not in text.lower()
+
+
+def test_what_the_paper_says_of_p_is_quoted(toy):
+    comparison = replace(COMPARISON, paper_p="< 0.005")
+    text = significance_markdown(comparison, toy, build_significance(comparison, toy, toy_results()))
+    assert "| Old | +25.0 | – | – | < 0.005 |" in text
+    assert "*Paper*: what the publication says of these tests, on its own cohort." in text
 
 
 @pytest.mark.parametrize(
