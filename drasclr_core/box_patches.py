@@ -7,7 +7,7 @@ the box. What is kept of a subject is the surroundings that the windows at all v
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _SHARD = 64  # patches per file
 _ARRAYS = ("hu", "lungs", "codes", "code_steps", "centres_mm", "folds")
+_TEXTS = ("participants", "subtypes")
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,7 @@ class BoxPatches:
 
     def take(self, chosen: npt.NDArray[Any]) -> "BoxPatches":
         """Return some of the patches, by index or mask."""
-        arrays = (self.hu, self.lungs, self.codes, self.code_steps, self.centres_mm, self.folds)
-        return BoxPatches(*(a[chosen] for a in arrays), self.participants[chosen], self.subtypes[chosen], self.left_out)
+        return replace(self, **{name: getattr(self, name)[chosen] for name in (*_ARRAYS, *_TEXTS)})
 
 
 def cut_boxes(
@@ -151,7 +151,7 @@ def write_box_patches(path: str | Path, patches: BoxPatches) -> None:
     """Write the patches as a zarr v3 group, atomically."""
     import zarr
 
-    texts = {"participants": patches.participants.tolist(), "subtypes": patches.subtypes.tolist()}
+    texts = {name: getattr(patches, name).tolist() for name in _TEXTS}
     with atomic_directory(path) as partial:
         group = zarr.create_group(partial, attributes={**texts, "left_out": list(patches.left_out)})
         for name in _ARRAYS:
@@ -166,8 +166,9 @@ def read_box_patches(path: str | Path) -> BoxPatches:
     import zarr
 
     group: Any = zarr.open_group(path, mode="r", zarr_format=3)
-    texts = {name: np.array(group.attrs[name], np.str_) for name in ("participants", "subtypes")}
-    return BoxPatches(**{name: group[name][:] for name in _ARRAYS}, **texts, left_out=tuple(group.attrs["left_out"]))
+    fields: dict[str, Any] = {name: group[name][:] for name in _ARRAYS}
+    fields |= {name: np.array(group.attrs[name], np.str_) for name in _TEXTS}
+    return BoxPatches(**fields, left_out=tuple(group.attrs["left_out"]))
 
 
 def _healthy_places(owners: Sequence[str], subjects: Mapping[str, Subject], seed: int) -> list[Box]:
@@ -182,9 +183,8 @@ def _cut(
     """Return HU and lung mask of the surroundings, and the codes (4, 3) of the centred window and of the next three."""
     index = np.array(subject.ct.TransformPhysicalPointToContinuousIndex(place.centre_mm))[::-1]
     at = np.floor(index - (PATCH_SIZE - 1) / 2 + 0.5).astype(np.int64) + BEFORE
-    codes = window_codes(
-        at + np.vstack([np.zeros((1, 3), int), np.eye(3, dtype=int)]), subject.ct, subject.transform, grid
-    )
+    voxels = at + np.vstack([np.zeros((1, 3), np.int64), np.eye(3, dtype=np.int64)])
+    codes = window_codes(voxels, subject.ct, subject.transform, grid)
     start = (at - BEFORE - (width - PATCH_SIZE) // 2)[None]
     volumes = (sitk.GetArrayViewFromImage(image) for image in (subject.ct, subject.lungs))
     (hu, _), (lungs, _) = (cut_patches(volume, start, width) for volume in volumes)

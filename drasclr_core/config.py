@@ -16,6 +16,9 @@ Config = dict[str, Any]
 STAGE_VERSIONS = {"simulate": 1, "ingest": 1, "segment": 1, "register": 1, "patches": 1, "pretrain": 1}
 """Raised when a stage's results change; costly rules carry theirs as a parameter and run again then."""
 
+DETECTION_VERSIONS = {"finetune": 1, "mask": 1}
+"""The same for the detectors: apart from the others, which are part of a training's provenance."""
+
 PRETRAINED = "drasclr"
 """The method that is trained by a stage of its own; every other is fitted when its features are made."""
 

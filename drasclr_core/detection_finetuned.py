@@ -88,11 +88,9 @@ def evaluate_finetuned(
         common["readout"] = FINETUNED
         evaluations.append(evaluate_patches(f"{subtype}_detection", "finetuned", chosen, labels, predict, **common))
         held_out = {str(fold): sorted(set(chosen.participants[chosen.folds == fold])) for fold in set(chosen.folds)}
-        versions = {"drasclr": __version__}
-        content = {"subtype": subtype, "settings": vars(settings), "held_out": held_out, "versions": versions}
-        write_json(
-            place / DESCRIPTION, {**content, "trained_folds": sorted(int(p.stem[5:]) for p in place.glob("*.saf*"))}
-        )
+        trained = sorted(int(path.stem.removeprefix("fold-")) for path in place.glob("fold-*.safetensors"))
+        content = {"subtype": subtype, "settings": vars(settings), "held_out": held_out, "trained_folds": trained}
+        write_json(place / DESCRIPTION, {**content, "versions": {"drasclr": __version__}})
     return evaluations
 
 

@@ -135,9 +135,9 @@ def summarise_masks(folders: Iterable[str | Path], gold: Mapping[str, float]) ->
     -------
     dict
         JSON-able: ``subjects``, each with ``participant_id, gold, fold`` and per subtype ``fraction`` and what else is
-        known; ``excluded``, those without a mask; and of each subtype under ``pooled`` the ``auroc`` over the lung
-        voxels of all subjects together and the mean ``dice`` and ``auroc`` over subjects (``n_dice``, ``n_auroc``), where
-        the truth is known.
+        known; ``excluded``, those without a mask; and ``pooled``, where the truth is known: of each subtype ``auroc``
+        over the lung voxels of all subjects together, ``mean_dice`` and ``mean_auroc`` over ``n_dice`` and ``n_auroc``
+        subjects.
     """
     records = [read_record(folder) for folder in folders]
     used = [record for record in records if not record.excluded]

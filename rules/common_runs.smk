@@ -131,6 +131,7 @@ def config_hash(cohort, runs):
         "cohort": config["cohorts"][cohort],
         "evaluation": config["evaluation"],
         "dense": config["dense"],
+        "detection": config["detection"],
     }
     for run in runs:
         content = config["runs"][run]

@@ -23,6 +23,10 @@ def lacking(table):
     role = experiment(table).cohort
     runs = dict.fromkeys(name for name, _ in required_results(experiment(table)))
     roles = [] if role in config["roles"] else [f"a cohort in roles.{role}"]
+    needed = (column.task for column in experiment(table).columns.values())
+    boxes = any(task.endswith(("_detection", "_location")) for task in needed)
+    if boxes and not roles and not has_boxes(config["roles"][role]):
+        roles = [f"a table of boxes in cohorts.{config['roles'][role]}.boxes"]
     return [*roles, *(f"runs.{name}" for name in runs if name not in config["runs"])]
 
 

@@ -9,8 +9,6 @@ Writes:  results/{cohort}/{atlas}/boxes.zarr                        patches of b
 Config:  seed, cohorts, detection, dense.block, evaluation, pretrain.cpu_threads, pretrain.device
 """
 
-RUN_FOLDER = "results/{cohort}/{atlas}/runs/{run}"
-
 
 rule cut_boxes:
     input:
@@ -41,8 +39,8 @@ rule detect_linear:
         model=detection_model,
         code=core("detection", "detection_linear", "box_windows", "readout", "metrics"),
     output:
-        centrilobular=RUN_FOLDER + "/eval/centrilobular_detection-linear.json",
-        paraseptal=RUN_FOLDER + "/eval/paraseptal_detection-linear.json",
+        centrilobular="results/{cohort}/{atlas}/runs/{run}/eval/centrilobular_detection-linear.json",
+        paraseptal="results/{cohort}/{atlas}/runs/{run}/eval/paraseptal_detection-linear.json",
     log:
         "logs/{cohort}/{atlas}/detect_linear/{run}.log",
     conda:
@@ -58,12 +56,12 @@ rule detect_linear:
 rule perturb_location:
     input:
         patches="results/{cohort}/{atlas}/boxes.zarr",
-        model=RUN_FOLDER + "/model",
+        model="results/{cohort}/{atlas}/runs/{run}/model",
         atlas="results/atlases/{atlas}/lung_mask.nii.gz",
         code=core("detection", "detection_linear", "box_windows", "readout", "metrics"),
     output:
         evaluations=expand(
-            RUN_FOLDER + "/eval/{subtype}_location-{variant}.json",
+            "results/{cohort}/{atlas}/runs/{run}/eval/{subtype}_location-{variant}.json",
             variant=["patch_location", "random_location"],
             subtype=["centrilobular", "paraseptal"],
             allow_missing=True,
@@ -83,11 +81,11 @@ rule perturb_location:
 rule finetune_detectors:
     input:
         patches="results/{cohort}/{atlas}/boxes.zarr",
-        model=RUN_FOLDER + "/model",
+        model="results/{cohort}/{atlas}/runs/{run}/model",
     output:
-        detectors=directory(RUN_FOLDER + "/detector"),
-        centrilobular=RUN_FOLDER + "/eval/centrilobular_detection-finetuned.json",
-        paraseptal=RUN_FOLDER + "/eval/paraseptal_detection-finetuned.json",
+        detectors=directory("results/{cohort}/{atlas}/runs/{run}/detector"),
+        centrilobular="results/{cohort}/{atlas}/runs/{run}/eval/centrilobular_detection-finetuned.json",
+        paraseptal="results/{cohort}/{atlas}/runs/{run}/eval/paraseptal_detection-finetuned.json",
     log:
         "logs/{cohort}/{atlas}/finetune_detectors/{run}.log",
     conda:
@@ -105,10 +103,10 @@ rule finetune_detectors:
 rule transfer_detectors:
     input:
         patches="results/{cohort}/{atlas}/boxes.zarr",
-        model=RUN_FOLDER + "/model",
+        model="results/{cohort}/{atlas}/runs/{run}/model",
     output:
-        centrilobular=RUN_FOLDER + "/transfer/centrilobular.json",
-        paraseptal=RUN_FOLDER + "/transfer/paraseptal.json",
+        centrilobular="results/{cohort}/{atlas}/runs/{run}/transfer/centrilobular.json",
+        paraseptal="results/{cohort}/{atlas}/runs/{run}/transfer/paraseptal.json",
     log:
         "logs/{cohort}/{atlas}/transfer_detectors/{run}.log",
     conda:

@@ -15,9 +15,10 @@ CORE = ROOT / "drasclr_core"
 LEVELS = {
     0: "errors io documents config experiments figure_specs tasks settings flow",
     1: "phantom cohort folds subject atlas images scan separable dicom lungs lung airways ct_metrics registration "
-    "masks landmarks landmark patches disease",
+    "boxes masks landmarks landmark patches disease",
     2: "layers encoder augment moco losses parallel",
-    3: "bank shards rows batches contrast views training checkpoint telemetry model_folder embedding dense released",
+    3: "bank shards rows batches contrast views training checkpoint telemetry model_folder embedding dense released "
+    "box finetune",
     4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe survival concordance "
     "detection significance embedding_map",
     5: "tables figures qc report plan",

@@ -53,6 +53,10 @@ def tiny_config():
             "landmarks.step": 20,
             "runs.patch-moco.params.queue_size": 16,
             "runs.kmeans.params.words": 8,
+            "detection.steps": 2,
+            "detection.batch_size": 4,
+            "detection.fractions": [0.5],
+            "dense.subjects": 2,
             "evaluation": {"folds": 2, "readout": "plain"},
         },
     )

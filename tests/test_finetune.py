@@ -1,0 +1,165 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from box_cohort import box_cohort
+from toy_bank import toy_grid
+
+from drasclr_core.box_windows import BoxGrid, model_values
+from drasclr_core.detection_finetuned import (
+    evaluate_finetuned,
+    evaluate_transfer,
+    load_detector,
+    part_of,
+    untrained_like,
+)
+from drasclr_core.detection_masks import mask_subject, read_probability, summarise_masks
+from drasclr_core.encoder import Encoder
+from drasclr_core.errors import InputError
+from drasclr_core.finetune import FinetuneSettings, finetune
+from drasclr_core.io import Record, write_record
+from drasclr_core.model_folder import Model
+from drasclr_core.subject import Subject
+
+COMMON = {"run": "r", "seed": 0, "fold_count": 2}
+SETTINGS = FinetuneSettings(steps=6, batch_size=8, learning_rate=0.03, momentum=0.9, weight_decay=1e-4, shift_vox=2)
+
+
+def new_model(conditioning="location"):
+    architecture = {"feature_dim": 6, "num_experts": 2, "conditioning": conditioning}
+    torch.manual_seed(0)
+    return Model(Encoder(**architecture).eval(), toy_grid(), {"architecture": architecture})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def trained(settings=SETTINGS, seed=0, conditioning="location"):
+    model, patches = new_model(conditioning), box_cohort(subjects=8, each=2, folds=2)
+    labels = patches.subtypes == "centrilobular"
+    classifier = finetune(model.encoder, patches, labels, settings, seed)
+    return model, classifier, patches, labels
+
+
+@pytest.mark.parametrize("conditioning", ["location", "none"])
+def test_a_finetuning_learns_what_can_be_seen(conditioning):
+    model, classifier, patches, labels = trained(replace(SETTINGS, steps=25), conditioning=conditioning)
+    found = model_values(model, patches, BoxGrid.centre(patches), head=classifier)[:, 0, 0]
+    assert found[labels].min() > found[~labels].max()
+    assert not model.encoder.training
+
+
+def test_all_layers_are_trained_and_equal_seeds_give_equal_weights():
+    first, again, other = (trained(replace(SETTINGS, steps=2), seed=seed) for seed in (0, 0, 1))
+    begin = new_model().encoder.state_dict()
+    states = [dict(run[0].encoder.state_dict()) for run in (first, again, other)]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    moved = [name for name, value in states[0].items() if not torch.equal(value, begin[name])]
+    weights = [name for name, _ in new_model().encoder.named_parameters() if not name.startswith("head.")]
+    assert set(weights) <= set(moved)
+    assert not all(torch.equal(value, states[2][name]) for name, value in states[0].items())
+
+
+def test_patches_are_read_with_their_own_shifted_codes(monkeypatch):
+    patches = box_cohort(subjects=8, each=2, folds=2)
+    encoder, seen = new_model().encoder, []
+    kernels = encoder.kernels
+    monkeypatch.setattr(encoder, "kernels", lambda locations: seen.append(locations) or kernels(locations))
+    # A step of the code along z alone: where a shifted patch was cut can be told from its code.
+    steps = np.zeros_like(patches.code_steps)
+    steps[:, 0] = (1, 0, 0)
+    codes = np.arange(len(patches))[:, None] * np.array([[100.0, 0, 0]])
+    patches = replace(patches, codes=codes, code_steps=steps)
+    finetune(encoder, patches, patches.subtypes == "centrilobular", SETTINGS, seed=0)
+    first = torch.cat(seen)[:, 0]
+    shift = first - 100 * (first / 100).round()
+    assert set(shift.tolist()) == {-2.0, -1.0, 0.0, 1.0, 2.0}
+    number = (first / 100).round().long().view(-1, 8)
+    sick = torch.from_numpy(patches.subtypes == "centrilobular")[number]
+    assert (sick.sum(dim=1) == 4).all()
+    assert torch.bincount(number.flatten(), minlength=16).tolist() == [3] * 16  # 48 places, dealt in rounds
+
+
+def test_detectors_are_trained_without_their_fold_kept_and_judged(tmp_path):
+    model, patches = new_model(), box_cohort(subjects=8, each=2, folds=2)
+    before = {name: value.clone() for name, value in model.encoder.state_dict().items()}
+    found = evaluate_finetuned(model, patches, replace(SETTINGS, steps=40), tmp_path, stride=3, block=3, **COMMON)
+    assert [(r["task"], r["variant"], r["reason"]) for r in found] == [
+        ("centrilobular_detection", "finetuned", None),
+        ("paraseptal_detection", "finetuned", "no annotated box"),
+    ]
+    assert found[0]["summary"]["f1"]["mean"] > 0.8
+    assert all(torch.equal(value, before[name]) for name, value in model.encoder.state_dict().items())
+
+    # The same again by hand: without fold 1, seed 0 + 1.
+    train = patches.take(patches.folds != 1)
+    encoder = new_model().encoder
+    classifier = finetune(encoder, train, train.subtypes == "centrilobular", replace(SETTINGS, steps=40), 1)
+    loaded, head = load_detector(tmp_path / "centrilobular", 1, model)
+    for ours, theirs in ((loaded.encoder, encoder), (head, classifier)):
+        assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
+    with pytest.raises(InputError, match="no detector without fold 0"):
+        load_detector(tmp_path / "paraseptal", 0, model)
+
+
+def test_a_part_of_the_annotations_is_a_share_of_either_kind_and_grows():
+    labels = np.arange(50) < 20
+    train = np.arange(50) % 5 != 0
+    parts = [part_of(labels, train, fraction, seed=3) for fraction in (0.1, 0.5, 1.0)]
+    assert [(int((p & labels).sum()), int((p & ~labels).sum())) for p in parts] == [(2, 3), (8, 12), (16, 24)]
+    assert (parts[0] <= parts[1]).all()
+    assert (parts[2] == train).all()
+
+
+def test_transfer_is_judged_from_trained_weights_and_from_scratch():
+    patches = box_cohort(subjects=8, each=2, folds=2)
+    curves = evaluate_transfer(new_model(), patches, SETTINGS, [1.0, 0.5], stride=5, block=5, **COMMON)
+    assert [curve["subtype"] for curve in curves] == ["centrilobular", "paraseptal"]
+    points = curves[0]["points"]
+    wanted = [(start, fraction) for start in ("pretrained", "scratch") for fraction in (0.5, 1.0)]
+    assert [(p["start"], p["fraction"]) for p in points] == wanted
+    assert [p["folds"][0]["n_used"] for p in points] == [4, 8, 4, 8]
+    assert curves[1]["reason"] == "no annotated box"
+    scratch = [untrained_like(new_model(), seed).encoder.convs[0].weight for seed in (0, 0, 1)]
+    assert torch.equal(scratch[0], scratch[1])
+    assert not torch.equal(scratch[0], scratch[2])
+
+
+def test_a_mask_is_written_and_judged_by_the_truth(tmp_path):
+    model, patches = new_model(), box_cohort(subjects=8, each=2, folds=2)
+    both = replace(patches, subtypes=np.where(np.arange(16) % 4 == 0, "paraseptal", patches.subtypes))
+    evaluate_finetuned(model, both, replace(SETTINGS, steps=1), tmp_path / "detector", stride=5, block=5, **COMMON)
+    rng = np.random.default_rng(0)
+    shape = (20, 18, 16)
+    mask, truth = (rng.integers(0, high, shape).astype(np.uint8) for high in (2, 3))
+    volumes = {"ct": rng.integers(-1000, 0, shape).astype(np.int16), "lungs": mask, "truth": truth}
+    images = {name: sitk.GetImageFromArray(volume) for name, volume in volumes.items()}
+    sitk.WriteImage(images["truth"], str(tmp_path / "truth.nii.gz"))
+    subject = Subject("a")
+    subject.__dict__.update(ct=images["ct"], lungs=images["lungs"], transform=sitk.AffineTransform(3))
+    folder = tmp_path / "a"
+    folder.mkdir()
+    metrics = mask_subject(
+        subject, model, tmp_path / "detector", 1, folder, stride=4, block=4, truth=tmp_path / "truth.nii.gz"
+    )
+    probability = sitk.GetArrayFromImage(read_probability(folder, "paraseptal"))
+    assert (probability[mask == 0] == 0).all()
+    assert metrics["paraseptal"]["fraction"] == (probability[mask > 0] >= 0.5).mean()
+    assert metrics["paraseptal"]["true_fraction"] == (truth[mask > 0] == 2).mean()
+    assert metrics["fold"] == 1
+
+    write_record(folder, Record("a", "dense", "ok", metrics=metrics))
+    (tmp_path / "b").mkdir()
+    write_record(tmp_path / "b", Record("b", "dense", "excluded", reason="no lungs"))
+    summary = summarise_masks([folder, tmp_path / "b"], {"a": 2.0})
+    assert summary["excluded"] == ["b"]
+    assert summary["subjects"][0]["gold"] == 2.0
+    assert "counts" not in summary["subjects"][0]["paraseptal"]
+    assert summary["pooled"]["paraseptal"]["auroc"] == metrics["paraseptal"]["auroc"]
