@@ -101,7 +101,12 @@ def test_settings_of_a_run_are_the_section_its_overrides_and_the_seed():
 
 
 def test_which_runs_train():
-    assert [run for run in DEFAULT["runs"] if is_pretrained(DEFAULT, run)] == ["patch-moco", "untrained", "drasclr"]
+    assert [run for run in DEFAULT["runs"] if is_pretrained(DEFAULT, run)] == [
+        "patch-moco",
+        "untrained",
+        "drasclr",
+        "patch-cnn",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ CONFIG = changed(
         "cohorts.phantom.phantom.subjects": 2,
         "roles": {"copd": "clinic"},
         "runs.untrained.params.epochs": 0,
+        "runs.patch-cnn": None,  # its features are read by nothing here
         "pretrain.batch_size": 4,
     },
 )

@@ -90,18 +90,18 @@ def test_patches_are_read_with_their_own_shifted_codes(monkeypatch):
 def test_detectors_are_trained_without_their_fold_kept_and_judged(tmp_path):
     model, patches = new_model(), box_cohort(subjects=8, each=2, folds=2)
     before = {name: value.clone() for name, value in model.encoder.state_dict().items()}
-    found = evaluate_finetuned(model, patches, replace(SETTINGS, steps=40), tmp_path, stride=3, block=3, **COMMON)
+    found = evaluate_finetuned(model, patches, replace(SETTINGS, steps=25), tmp_path, stride=3, block=3, **COMMON)
     assert [(r["task"], r["variant"], r["reason"]) for r in found] == [
         ("centrilobular_detection", "finetuned", None),
         ("paraseptal_detection", "finetuned", "no annotated box"),
     ]
-    assert found[0]["summary"]["f1"]["mean"] > 0.8
+    assert found[0]["summary"]["f1"]["mean"] > 0.7
     assert all(torch.equal(value, before[name]) for name, value in model.encoder.state_dict().items())
 
     # The same again by hand: without fold 1, seed 0 + 1.
     train = patches.take(patches.folds != 1)
     encoder = new_model().encoder
-    classifier = finetune(encoder, train, train.subtypes == "centrilobular", replace(SETTINGS, steps=40), 1)
+    classifier = finetune(encoder, train, train.subtypes == "centrilobular", replace(SETTINGS, steps=25), 1)
     loaded, head = load_detector(tmp_path / "centrilobular", 1, model)
     for ours, theirs in ((loaded.encoder, encoder), (head, classifier)):
         assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
