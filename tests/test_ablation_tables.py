@@ -122,6 +122,7 @@ def test_the_ablations_differ_from_drasclr_in_nothing_but_what_they_ablate():
         ("tableA5", "DrasCLR", "greater"),
         ("tableA6", "healthy atlas", "two-sided"),
         ("tableA7", "DrasCLR", "greater"),
+        ("table7_test", "Patch location", "greater"),
     ],
 )
 def test_a_row_is_compared_with_every_other_of_its_table(name, row, alternative):
