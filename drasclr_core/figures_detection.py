@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from drasclr_core.boxes import SUBTYPES
 from drasclr_core.figure_specs import FigureSpec
-from drasclr_core.figures import COLOURS, GREY, Drawing, new_figure, plain_axes
+from drasclr_core.figures import COLOURS, GREY, Drawing, empty_drawing, new_figure, plain_axes
 from drasclr_core.io import read_json
 
 STAGES = {-1: "PRISm", 0: "0", 1: "1", 2: "2", 3: "3", 4: "4"}
@@ -33,6 +33,10 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     if spec.figure == "emphysema_fraction":
         masks = read_json(paths["masks"])
         fractions = emphysema_fractions(masks)
+        if fractions.empty:
+            return empty_drawing(
+                fractions.columns.astype(str).tolist(), f"n = 0: no subject with a GOLD stage has masks of {spec.run}."
+            )
         return Drawing(draw_fractions(fractions), fractions, _fraction_notes(spec, masks, fractions))
     curves = [read_json(path) for path in paths["transfer"]]
     points = transfer_points(curves)

@@ -15,10 +15,11 @@ from scipy import ndimage
 from drasclr_core.boxes import SUBTYPES
 from drasclr_core.detection_masks import figure_subjects, read_probability
 from drasclr_core.figure_specs import FigureSpec
-from drasclr_core.figures import Drawing, new_figure
+from drasclr_core.figures import Drawing, empty_drawing, new_figure
 from drasclr_core.images import read_image
 from drasclr_core.io import CT, LUNGS, read_json
 
+COLUMNS = ["subtype", "gold", "participant_id", "slice_y_mm", "fraction"]
 WINDOW_HU = (-1060, -825)
 HALF = 0.5
 RED, BLUE = np.array([0.84, 0.1, 0.11]), np.array([0.1, 0.35, 0.8])
@@ -47,6 +48,8 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     subjects = read_json(paths["masks"])["subjects"]
     gold = {subject["participant_id"]: subject["gold"] for subject in subjects if subject["gold"] is not None}
     chosen = figure_subjects(gold, settings["seed"])
+    if not chosen:
+        return empty_drawing(COLUMNS, f"n = 0: no subject with a GOLD stage has masks of the run {spec.run}.")
     shown: dict[int, dict[str, Any]] = {}
     rows: list[tuple[Any, ...]] = []
     for stage, name in chosen.items():
@@ -54,7 +57,7 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
         lung_voxels = volumes["lungs"].sum()
         rows += [(s, stage, name, volumes["slice_y_mm"], volumes["positive"][s].sum() / lung_voxels) for s in SUBTYPES]
         shown[stage] = volumes
-    data = pd.DataFrame(rows, columns=["subtype", "gold", "participant_id", "slice_y_mm", "fraction"])
+    data = pd.DataFrame(rows, columns=COLUMNS)
     names = ", ".join(f"GOLD {stage} {name}" for stage, name in chosen.items())
     notes = [
         f"n = {len(chosen)} subjects, drawn at random, one of each GOLD stage ({names}); run {spec.run}. Each one's "
@@ -116,8 +119,8 @@ def draw_masks(shown: Mapping[int, Mapping[str, Any]]) -> Figure:
     shown : mapping
         GOLD stage -> ``ct_hu`` and ``lungs``, volumes (z, y, x), and ``positive``, subtype -> mask.
     """
-    figure = new_figure(2.1 * max(len(shown), 1), 11)
-    grid = figure.subplots(3 * len(SUBTYPES), max(len(shown), 1), squeeze=False)
+    figure = new_figure(2.1 * len(shown), 11)
+    grid = figure.subplots(3 * len(SUBTYPES), len(shown), squeeze=False)
     for column, (stage, volumes) in enumerate(shown.items()):
         row = fullest_slice(volumes["lungs"])
         ct_hu, lungs = volumes["ct_hu"][:, row], volumes["lungs"][:, row]

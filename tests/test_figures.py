@@ -150,6 +150,15 @@ def test_the_dashed_line_is_from_scratch_with_everything():
     assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"] == pytest.approx([0.6])
 
 
+@pytest.mark.parametrize("kind", ["emphysema_fraction", "dense_masks"])
+def test_without_masks_there_is_no_figure_but_its_reason(tmp_path, kind):
+    nobody = {"subjects": [], "excluded": ["a"], "pooled": {"centrilobular": None, "paraseptal": None}}
+    paths = {"masks": write(tmp_path / "masks.json", nobody), "dense": [], "ingest": [], "segment": []}
+    data, words = drawn(tmp_path, kind, paths)
+    assert data.empty
+    assert words["notes"][0].startswith("n = 0")
+
+
 # Figure 3
 
 
