@@ -43,8 +43,11 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     counts = ", ".join(f"{curve['subtype']} {curve['n']}" for curve in curves)
     notes = [
         f"n patches: {counts}; run {spec.run}, {curves[0]['fold_count']} folds by subject. "
-        "Bars: the folds' sample s.d.; dashed: from scratch with all annotations."
+        "Bars: the folds' sample s.d.; dashed: from scratch with all annotations.",
+        *(f"{curve['subtype']}: {curve['reason']}." for curve in curves if curve["reason"]),
     ]
+    if points["f1"].isna().all():
+        return empty_drawing(points.columns.astype(str).tolist(), " ".join(notes))
     return Drawing(draw_transfer(points), points, notes)
 
 

@@ -18,7 +18,7 @@ from drasclr_core.figures import COLOURS, GREY, SEQUENTIAL, Drawing, new_figure,
 from drasclr_core.probes import ALL_FOLDS
 
 MOST_CLASSES = 8
-"""A label with more values than this is drawn as a scale."""
+"""A label with more values than this, or with fractions, is drawn as a scale."""
 
 NAMES = {
     "gold": "GOLD stage",
@@ -94,7 +94,7 @@ def _scatter(axes: Axes, x: pd.Series, y: pd.Series, label: pd.Series | None) ->
     if label is None:
         return
     values = sorted(label[known].unique())
-    if len(values) > MOST_CLASSES:
+    if len(values) > MOST_CLASSES or any(value % 1 for value in values):
         points = axes.scatter(x[known], y[known], s=16, c=label[known], cmap=SEQUENTIAL, linewidths=0)
         axes.figure.colorbar(points, ax=axes, fraction=0.05)
         return

@@ -141,7 +141,9 @@ def test_lungs_and_landmarks_are_in_sight_and_upright(backwards):
 def test_classes_have_a_legend_with_counts_and_scales_a_bar():
     places = map_subjects(np.random.default_rng(5).normal(size=(12, 4)), seed=0)[0]
     gold = [-1.0, 0, 0, 1, 2, 2, 2, 3, 4, 4, np.nan, np.nan]
-    figure = draw_map(places.assign(gold=gold, fev1pp=np.arange(12.0)), ["gold", "fev1pp"], np.array([0.5, 0.2]))
+    figure = draw_map(
+        places.assign(gold=gold, fev1pp=np.repeat([50.5, 80.0], 6)), ["gold", "fev1pp"], np.array([0.5, 0.2])
+    )
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert texts == ["PRISm (n=1)", "0 (n=2)", "1 (n=1)", "2 (n=3)", "3 (n=1)", "4 (n=2)"]
     assert figure.axes[1].get_legend() is None

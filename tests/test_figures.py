@@ -131,7 +131,7 @@ def transfer(subtype, gain):
         for start, base in (("pretrained", 0.5 + gain), ("scratch", 0.5))
         for fraction in (1.0, 0.1)
     ]
-    return {"subtype": subtype, "n": 12, "fold_count": 5, "points": points}
+    return {"subtype": subtype, "n": 12, "fold_count": 5, "reason": None, "points": points}
 
 
 def test_points_are_those_of_the_transfer(tmp_path):
@@ -148,6 +148,16 @@ def test_points_are_those_of_the_transfer(tmp_path):
 def test_the_dashed_line_is_from_scratch_with_everything():
     axes = draw_transfer(transfer_points([transfer("centrilobular", 0.2), transfer("paraseptal", 0.3)])).axes[0]
     assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"] == pytest.approx([0.6])
+
+
+def test_a_transfer_that_was_not_evaluated_is_no_figure_but_its_reason(tmp_path):
+    curves = [transfer(name, 0) | {"reason": f"too few {name} boxes"} for name in ("centrilobular", "paraseptal")]
+    for point in [point for curve in curves for point in curve["points"]]:
+        point["summary"]["f1"] = {"mean": None, "sd": None}
+    paths = {"transfer": [write(tmp_path / f"{curve['subtype']}.json", curve) for curve in curves]}
+    data, words = drawn(tmp_path, "annotation_efficiency", paths)
+    assert data.empty
+    assert "paraseptal: too few paraseptal boxes." in words["notes"][0]
 
 
 @pytest.mark.parametrize("kind", ["emphysema_fraction", "dense_masks"])
