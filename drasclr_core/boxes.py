@@ -164,7 +164,8 @@ def usable_boxes(
 
 
 def _is_zero(cell: Any) -> bool:
-    return cell is not None and cell != "" and float(cell) == 0.0
+    # The Snakefile asks before the table is checked: a cell that is no number is no 0.
+    return cell is not None and _is_finite(str(cell)) and float(cell) == 0.0
 
 
 def _row_faults(line: int, row: Mapping[str | None, Any]) -> Iterator[str]:

@@ -67,6 +67,7 @@ def test_the_healthy_have_three_labels_and_all_are_zero():
         {"participant_id": "prism", "gold": "-1", "cle": "0", "paraseptal": "0"},
         {"participant_id": "ill", "gold": "0", "cle": "1", "paraseptal": "0"},
         {"participant_id": "lacking", "gold": "0"},
+        {"participant_id": "unchecked", "gold": "none", "cle": "0", "paraseptal": "0"},
     ]
     assert healthy_ids(rows) == ["number", "text"]
 
