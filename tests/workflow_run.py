@@ -42,10 +42,10 @@ def changed(config, changes):
     return config
 
 
-def tiny_config():
-    """Return the default configuration on few coarse phantoms with a small encoder: every step, in seconds."""
+def tiny_config(base=DEFAULT):
+    """Return a configuration on few coarse phantoms with a small encoder: every step, in seconds."""
     config = changed(
-        DEFAULT,
+        base,
         {
             "cohorts.phantom.phantom": {"subjects": 6, "spacing_mm": [4.0, 4.0, 5.0]},
             "preprocess.spacing_mm": 5.0,
