@@ -64,7 +64,7 @@ def settings_of(path, run):
     del chosen["processes"]
     chosen["cpu_threads"] = min(chosen["cpu_threads"], os.cpu_count())  # more of them wait for each other
     if not torch.cuda.is_available():
-        chosen["device"] = "cpu"
+        chosen |= {"device": "cpu", "precision": "float32"}  # bfloat16 is refused on a CPU
     return PretrainSettings(**chosen)
 
 

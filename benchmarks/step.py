@@ -57,7 +57,6 @@ def compare_steps(bank: Bank, settings: PretrainSettings, checkout: Path | None,
         "ours": our_step(bank, settings),
         "ours, channels first": our_step(bank, replace(settings, channels_last=False)),
         "static, channels first": our_step(bank, replace(settings, conditioning="none", channels_last=False)),
-        "ours, bfloat16": our_step(bank, replace(settings, precision="bfloat16")),
     }
     if checkout:
         forms["released"] = released_step(bank, settings, checkout)
@@ -76,20 +75,18 @@ def compare_steps(bank: Bank, settings: PretrainSettings, checkout: Path | None,
 
 def compare_with_data(bank: Bank, settings: PretrainSettings, checkout: Path | None, folder: Path) -> list[Figure]:
     """Time the step with reading and augmentation."""
-    precisions = {"ours": settings, "ours, bfloat16": replace(settings, precision="bfloat16")}
-    seconds: dict[str, list[float]] = {}
+    ours: list[float] = []
+    released: list[float] = []
     for turn in range(LOOPS):
         if checkout:
-            seconds.setdefault("released", []).extend(released_loop(bank, settings, checkout))
-        for name, chosen in precisions.items():
-            work = folder / f"work-{chosen.precision}-{turn}"
-            seconds.setdefault(name, []).extend(our_loop(bank, chosen, work))
+            released += released_loop(bank, settings, checkout)
+        ours += our_loop(bank, settings, folder / f"work{turn}")
     print("\nstep with data and augmentation\n")
-    ms = {name: 1000 * statistics.median(s) for name, s in seconds.items()}
+    ms = {name: 1000 * statistics.median(s) for name, s in {"ours": ours, "released": released}.items() if s}
     print_table(["", "ms"], [[name, f"{value:.0f}"] for name, value in ms.items()])
     if not checkout:
         return []
-    return [Figure(f"step with data and augmentation, released / {n}", ms["released"] / ms[n], 7) for n in precisions]
+    return [Figure("step with data and augmentation, released / ours", ms["released"] / ms["ours"], 7)]
 
 
 def our_step(bank: Bank, settings: PretrainSettings) -> Callable[[], object]:

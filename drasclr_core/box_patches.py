@@ -6,7 +6,7 @@ the box. What is kept of a subject is the surroundings that the windows at all v
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class BoxPatches:
 def cut_boxes(
     boxes: Sequence[Box],
     healthy: Sequence[str],
-    subjects: Mapping[str, Subject],
+    subject_of: Callable[[str], Subject],
     grid: LandmarkGrid,
     folds: Mapping[str, int],
     *,
@@ -103,11 +103,12 @@ def cut_boxes(
     Parameters
     ----------
     boxes : sequence of Box
-        Of the `subjects`.
+        Of these subjects; cut subject after subject.
     healthy : sequence of str
         Who lends the healthy places, dealt in rounds in this order.
-    subjects : mapping
-        Participant id -> subject, with the folders ingest, segment and register.
+    subject_of : callable
+        Participant id -> subject, with the folders ingest, segment and register; asked for each patch anew, so that it
+        decides how many volumes are kept.
     grid : LandmarkGrid
         Of the atlas.
     folds : mapping
@@ -122,8 +123,8 @@ def cut_boxes(
     Yu et al., "DrasCLR", Medical Image Analysis 2024, section 4.3.1.
     """
     reasons, places = list(left_out), []
-    for box in boxes:
-        if inside(subjects[box.participant_id].ct, box.centre_mm):
+    for box in sorted(boxes, key=lambda box: box.participant_id):
+        if inside(subject_of(box.participant_id).ct, box.centre_mm):
             places.append(box)
         else:
             where = ", ".join(f"{value:g}" for value in box.centre_mm)
@@ -131,9 +132,9 @@ def cut_boxes(
     for reason in reasons:
         logger.warning("left out: %s", reason)
     most = max(Counter(box.subtype for box in places).values(), default=0)
-    places += _healthy_places(deal_places(healthy, most), subjects, seed)
+    places += _healthy_places(deal_places(healthy, most), subject_of, seed)
     width = box_voxels(BOX_SIZE_MM, grid.spacing_mm) + PATCH_SIZE - 1
-    cut = [_cut(place, subjects[place.participant_id], grid, width) for place in places]
+    cut = [_cut(place, subject_of(place.participant_id), grid, width) for place in places]
     return BoxPatches(
         hu=np.array([hu for hu, *_ in cut], np.int16).reshape(-1, width, width, width),
         lungs=np.array([lungs for _, lungs, *_ in cut], np.uint8).reshape(-1, width, width, width),
@@ -171,10 +172,11 @@ def read_box_patches(path: str | Path) -> BoxPatches:
     return BoxPatches(**fields, left_out=tuple(group.attrs["left_out"]))
 
 
-def _healthy_places(owners: Sequence[str], subjects: Mapping[str, Subject], seed: int) -> list[Box]:
-    counts = Counter(owners)
-    centres = {name: iter(healthy_centres(subjects[name].lungs, n, name, seed)) for name, n in counts.items()}
-    return [Box(name, HEALTHY, next(centres[name])) for name in owners]
+def _healthy_places(owners: Sequence[str], subject_of: Callable[[str], Subject], seed: int) -> list[Box]:
+    counts = sorted(Counter(owners).items())
+    return [
+        Box(name, HEALTHY, at) for name, n in counts for at in healthy_centres(subject_of(name).lungs, n, name, seed)
+    ]
 
 
 def _cut(

@@ -9,7 +9,7 @@ import logging
 import math
 import random
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def read_boxes(path: str | Path) -> list[Box]:
 
 
 def healthy_ids(participants: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return who is healthy: spirometry of GOLD 0, and neither subtype of emphysema seen; sorted.
+    """Return who is healthy: spirometry of GOLD 0, and neither subtype of emphysema seen; sorted, without the excluded.
 
     Parameters
     ----------
@@ -83,18 +83,19 @@ def healthy_ids(participants: Iterable[Mapping[str, Any]]) -> list[str]:
     ----------
     Yu et al., "DrasCLR", Medical Image Analysis 2024, section 4.3.1.
     """
-    return sorted(row["participant_id"] for row in participants if all(_is_zero(row.get(name)) for name in _SOUND))
+    included = (row for row in participants if not row.get("exclude_reason"))
+    return sorted(row["participant_id"] for row in included if all(_is_zero(row.get(name)) for name in _SOUND))
 
 
-def choose_healthy(healthy: Iterable[str], annotated: int, seed: int) -> list[str]:
-    """Choose at random as many healthy subjects as were annotated, or all if there are fewer.
+def choose_healthy(healthy: Iterable[str], annotated: Collection[str], seed: int) -> list[str]:
+    """Choose at random as many healthy subjects as were annotated, or all if there are fewer; none of the annotated.
 
     Parameters
     ----------
     healthy : iterable of str
         As `healthy_ids` gives them.
-    annotated : int
-        Subjects with a box.
+    annotated : collection of str
+        Subjects with a box: whatever their grades, somebody saw emphysema.
     seed : int
         Of the choice.
 
@@ -103,8 +104,8 @@ def choose_healthy(healthy: Iterable[str], annotated: int, seed: int) -> list[st
     list of str
         In random order.
     """
-    ids = sorted(healthy)
-    return random.Random(seed).sample(ids, min(annotated, len(ids)))
+    ids = sorted(set(healthy) - set(annotated))
+    return random.Random(seed).sample(ids, min(len(annotated), len(ids)))
 
 
 def deal_places(ids: Sequence[str], count: int) -> list[str]:

@@ -13,7 +13,7 @@ from drasclr_core.documents import raise_faults, schema_faults
 
 Config = dict[str, Any]
 
-STAGE_VERSIONS = {"simulate": 1, "ingest": 1, "segment": 1, "register": 1, "patches": 1, "pretrain": 1}
+STAGE_VERSIONS = {"simulate": 1, "ingest": 1, "segment": 1, "register": 1, "patches": 1, "pretrain": 2}
 """Raised when a stage's results change; costly rules carry theirs as a parameter and run again then."""
 
 DETECTION_VERSIONS = {"finetune": 1, "mask": 1}
@@ -108,6 +108,9 @@ def _cross_faults(config: Config) -> Iterator[str]:
     yield from _atlas_faults(config)
     if config["segmentation"]["method"] == "lungmask" and not config["segmentation"]["weights"]:
         yield "segmentation.weights: lungmask needs a file; `drasclr fetch-weights` downloads it and prints its path"
+    for name, cohort in config["cohorts"].items():
+        if "boxes" in cohort and "ingest" not in config["storage"]["keep"]:
+            yield f"storage.keep: must name ingest, for the detectors of cohorts.{name}.boxes read the scans late"
     for run in config["runs"]:
         if is_pretrained(config, run):
             params = config["runs"][run].get("params", {})

@@ -52,11 +52,11 @@ class StepKernels:
     Attributes
     ----------
     centre, around : list of (1, out, in, 3, 3, 3) and of (k, out, in, 3, 3, 3) tensors
-        Of each convolution. They gather the gradients of the groups.
+        Of each convolution. They take the gradients of a group.
     """
 
     def __init__(self, encoder: Encoder, codes: Tensor) -> None:
-        # In full precision whatever the convolutions run in: the gradients of the groups add up here.
+        # In full precision whatever the convolutions run in, as the experts themselves.
         mixed = [layer.split([1, len(codes) - 1]) for layer in encoder.kernels(codes)]
         leaves = [[part.detach().requires_grad_() for part in layer] for layer in mixed]
         self.centre = [centre for centre, _ in leaves]
@@ -65,10 +65,16 @@ class StepKernels:
         self._leaves = [leaf for layer in leaves for leaf in layer]
 
     def backward(self) -> None:
-        """Send the gathered gradients through the mixing."""
+        """Send the gradients of one group through the mixing.
+
+        Group by group, for so do several processes: those of all groups at once would add up in another order.
+        """
         used = [place for place, leaf in enumerate(self._leaves) if leaf.grad is not None]
         if used:  # plain convolutions mix nothing
-            torch.autograd.backward([self._mixed[i] for i in used], [self._leaves[i].grad for i in used])
+            gradients = [self._leaves[i].grad for i in used]
+            torch.autograd.backward([self._mixed[i] for i in used], gradients, retain_graph=True)
+        for leaf in self._leaves:
+            leaf.grad = None
 
 
 class Contrast:
@@ -153,10 +159,10 @@ class Contrast:
         kernels = self.kernels(views.landmark)
         for place, group in enumerate(self.processes.own_groups):
             measured[:5] += self._learn_from_group(views, place, group, keys, kernels)
+            kernels.backward()
             # Every group starts from the same running statistics; their mean is kept.
             torch._foreach_add_(totals, self._statistics)
             torch._foreach_copy_(self._statistics, start)
-        kernels.backward()
         self.processes.sum_([*self._gradients(), *totals, measured])
         torch._foreach_div_(totals, self.processes.groups)
         torch._foreach_copy_(self._statistics, totals)

@@ -86,6 +86,8 @@ def linear_detector(
     """
 
     def predict(train: Mask, test: Mask, fold: int) -> tuple[Mask, dict[str, Any]]:
+        if not test.any():
+            return np.empty(0, bool), {"penalty": None, "converged": True}
         truth, owners = labels[train].astype(np.float64), patches.participants[train]
         inputs = features[train].astype(np.float64)
         penalty = choose_penalty(DISEASED, inputs, truth, seed, owners) if readout == "penalised" else 0.0
@@ -111,8 +113,8 @@ def evaluate_patches(
     labels : (M,) bool array
         Which are diseased.
     predict : callable
-        Trains a detector and uses it. Where the patches to learn from are all of one kind it is not asked: that kind is
-        what is predicted.
+        Trains a detector and uses it, for a fold without patches too: its subjects may be masked. Where the patches to
+        learn from are all of one kind it is not asked: that kind is what is predicted.
     **settings
         ``run, readout, seed, fold_count`` of the result.
 
@@ -144,7 +146,7 @@ def _evaluate_fold(
 ) -> dict[str, Any]:
     test = patches.folds == fold
     kinds = np.unique(labels[~test])
-    if not test.any() or len(kinds) < 2:
+    if len(kinds) < 2:
         prediction, more = np.repeat(kinds[:1], test.sum()), {"penalty": None, "converged": True}
     else:
         prediction, more = predict(~test, test, fold)

@@ -123,6 +123,8 @@ def finetuned_detector(
         classifier = finetune(tuned.encoder, patches.take(train), labels[train], settings, seed + fold)
         if folder:
             save_detector(folder / f"fold-{fold}.safetensors", tuned.encoder, classifier)
+        if not test.any():
+            return np.empty(0, bool), {"penalty": None, "converged": True}
         probability = model_values(tuned, patches.take(test), grid, sliding[1], head=classifier)
         return is_positive(probability[..., 0], grid.weights), {"penalty": None, "converged": True}
 

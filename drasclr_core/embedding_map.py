@@ -102,6 +102,9 @@ def landmark_importance(
     rows = []
     for landmark in range(features.shape[1]):
         usable = valid[:, landmark]
+        if not usable.any():
+            rows.append((task, metric, landmark, np.nan, np.nan, 0))
+            continue
         frame = pd.DataFrame(features[usable, landmark]).add_prefix("f")
         frame.insert(0, "fold", ALL_FOLDS)
         frame.insert(0, "participant_id", ids[usable])

@@ -43,7 +43,7 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     counts = ", ".join(f"{curve['subtype']} {curve['n']}" for curve in curves)
     notes = [
         f"n patches: {counts}; run {spec.run}, {curves[0]['fold_count']} folds by subject. "
-        "Bars: the folds' sample s.d.; dashed: from scratch with all annotations.",
+        "Bars: the folds' sample s.d.; dashed, where measured: from scratch with all annotations.",
         *(f"{curve['subtype']}: {curve['reason']}." for curve in curves if curve["reason"]),
     ]
     if points["f1"].isna().all():
@@ -111,7 +111,7 @@ def draw_transfer(points: pd.DataFrame) -> Figure:
             axes.errorbar(
                 100 * rows["fraction"], rows["f1"], rows["f1_sd"], color=colour, marker=marker, capsize=3, label=label
             )
-            if start == "scratch" and len(rows):
+            if start == "scratch" and rows["fraction"].eq(1).any():
                 axes.axhline(rows["f1"].iloc[-1], color=colour, linestyle="--", linewidth=1)
         axes.set(title=subtype, xlabel="annotations used, %", ylabel="F1", xlim=(0, 104))
         axes.legend(frameon=False, loc="lower right", fontsize="small")

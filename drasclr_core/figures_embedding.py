@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from drasclr_core.cohort import validate_participants
-from drasclr_core.embedding_map import map_subjects
+from drasclr_core.embedding_map import MIN_SUBJECTS, map_subjects
 from drasclr_core.errors import InputError
 from drasclr_core.figure_specs import FigureSpec
-from drasclr_core.figures import COLOURS, GREY, SEQUENTIAL, Drawing, new_figure, plain_axes
+from drasclr_core.figures import COLOURS, GREY, SEQUENTIAL, Drawing, empty_drawing, new_figure, plain_axes
 from drasclr_core.probes import ALL_FOLDS
 
 MOST_CLASSES = 8
@@ -49,6 +49,8 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     features = pd.read_parquet(Path(paths["features"]) / "features.parquet")
     if set(features["fold"]) != {ALL_FOLDS}:
         raise InputError(f"{spec.run} has other features in each fold: an embedding map needs one for all.")
+    if len(features) < MIN_SUBJECTS:
+        return empty_drawing(["participant_id"], f"n = {len(features)} subjects: a map needs {MIN_SUBJECTS}.")
     places, explained = map_subjects(features.drop(columns=["participant_id", "fold"]).to_numpy(), settings["seed"])
     places.insert(0, "participant_id", features["participant_id"])
     known = validate_participants(paths["participants"])

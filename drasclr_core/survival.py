@@ -130,8 +130,11 @@ def _evaluate_folds(
         model = fit_cox(training, seed)
         risk = model.risk(test)
         logger.info("fold %d: %d deaths to learn from, %s", fold, training.outcome.died.sum(), model.penalties)
-        draws = draw_subjects(len(test), RESAMPLES, [seed, fold]) if len(test) else None
-        resampled.append(_judge(risk, test.outcome, training.outcome, horizons, draws))
+        if len(test):
+            draws = draw_subjects(len(test), RESAMPLES, [seed, fold])
+            resampled.append(_judge(risk, test.outcome, training.outcome, horizons, draws))
+        else:
+            resampled.append(np.full((RESAMPLES, len(METRICS)), np.nan))
         results.append(
             {
                 "fold": fold,
@@ -253,7 +256,8 @@ def _notes(
     notes = [
         f"Concordance is truncated at the 25th, 50th and 75th percentile of the follow-up of the "
         f"{int((table['died'] == 0).sum())} censored participants: {days} days.",
-        "Uno's concordance has inverse censoring weights from the training folds; Harrell's has none. 0.5 is chance.",
+        "Uno's concordance has inverse censoring weights from the training folds; Harrell's has none. 0.5 is chance. "
+        "The paper names no estimator: its values stand beside Uno's.",
         f"The bootstrap draws the subjects of each fold anew ({RESAMPLES} times) and fits no model again.",
     ]
     absent = [column for column in wanted if column not in present]
@@ -268,7 +272,8 @@ def _notes(
         undefined = ", ".join(str(result["fold"]) for result in results if result["metrics"][metric] is None)
         by_folds.setdefault(undefined, []).append(metric)
     notes += [
-        f"{variant}: no comparable death, hence no {', '.join(metrics)}, in fold {undefined}."
+        f"{variant}: no death comparable within the training folds' follow-up, hence no {', '.join(metrics)}, in fold "
+        f"{undefined}."
         for undefined, metrics in by_folds.items()
         if undefined
     ]

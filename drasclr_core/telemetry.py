@@ -14,6 +14,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_path
 from drasclr_core.settings import PretrainSettings
 
@@ -112,11 +113,19 @@ class Telemetry:
         self._row.count += 1
 
     def write_due(self, step: int, learning_rate: float) -> None:
-        """Write a row if one is due after `step`."""
+        """Write a row if one is due after `step`.
+
+        Raises
+        ------
+        InputError
+            If the loss is no longer finite.
+        """
         if step % self.settings.log_steps and step != self.steps:
             return
         begun, now = self._row, time.monotonic()
         local, neighbour, top1, alignment, potential = (begun.sums / begun.count).tolist()
+        if not math.isfinite(local + neighbour):
+            raise InputError(f"The loss is {local + neighbour} at step {step}: make pretrain.learning_rate smaller.")
         seconds = now - self._since
         patches = begun.count * self.settings.batch_size * (2 + self.settings.neighbours)
         alike = math.log(self.settings.queue_size + 1)

@@ -73,7 +73,7 @@ def pretrain(
         If the settings and the bank do not fit.
     """
     device = _device(settings)
-    _check(bank, settings)
+    _check(bank, settings, device)
     torch.set_num_threads(settings.cpu_threads)
     limit, begin = settings.time_limit_minutes, time.monotonic() if started is None else started
     deadline = math.inf if limit is None else begin + 60 * (limit - settings.margin_minutes)
@@ -258,7 +258,12 @@ def _device(settings: PretrainSettings) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
-def _check(bank: Bank, settings: PretrainSettings) -> None:
+def _check(bank: Bank, settings: PretrainSettings, device: torch.device) -> None:
+    if settings.epochs and settings.precision == "bfloat16" and device.type == "cpu":
+        raise InputError(
+            "pretrain.precision is 'bfloat16', but without a GPU PyTorch gets the gradients of the last layers wrong: "
+            "use 'float32'."
+        )
     count, table = len(bank.participant_ids), bank.grid.neighbours.shape[1]
     if settings.epochs and settings.batch_size > count:
         raise InputError(

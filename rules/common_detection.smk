@@ -30,7 +30,7 @@ def boxed_ids(cohort):
         for box in checked(read_boxes, config["cohorts"][cohort]["boxes"])
     }
     healthy = choose_healthy(
-        healthy_ids(rows(cohort).values()), len(annotated), config["seed"]
+        healthy_ids(rows(cohort).values()), annotated, config["seed"]
     )
     return sorted({*annotated, *healthy} & set(rows(cohort)))
 
@@ -45,9 +45,13 @@ def boxed(pattern):
 
 
 def detection_model(wildcards):
-    """Return the run's model; none for a run whose patches are described without one."""
-    if wildcards.run not in PRETRAINED_RUNS:
+    """Return the run's model; none for percent emphysema, which needs none."""
+    if config["runs"][wildcards.run]["method"] == "laa950":
         return []
+    if wildcards.run not in PRETRAINED_RUNS:
+        raise WorkflowError(
+            f"runs.{wildcards.run} cannot detect emphysema: it is neither a trained encoder nor laa950"
+        )
     return f"results/{wildcards.cohort}/{wildcards.atlas}/runs/{wildcards.run}/model"
 
 

@@ -73,9 +73,9 @@ def figure_inputs(wildcards):
 
 
 def figure_code(wildcards):
-    return core(
-        "figures", "figure_specs", KINDS[figure(wildcards.figure).figure].module
-    )
+    drawing = KINDS[figure(wildcards.figure).figure].module
+    numbers = ("embedding_map", "probes", "readout", "metrics", "detection_masks")
+    return core("figures", "figure_specs", drawing, *numbers)
 
 
 def landmarks_of(flow):

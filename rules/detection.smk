@@ -20,7 +20,7 @@ rule cut_boxes:
         ingest=boxed("results/{cohort}/ingest/{id}"),
         segment=boxed("results/{cohort}/segment/{id}"),
         register=boxed("results/{cohort}/{atlas}/register/{id}"),
-        code=core("boxes", "box_patches"),
+        code=core("boxes", "box_patches", "dense", "patches"),
     output:
         patches=directory("results/{cohort}/{atlas}/boxes.zarr"),
     log:
@@ -37,7 +37,15 @@ rule detect_linear:
     input:
         patches="results/{cohort}/{atlas}/boxes.zarr",
         model=detection_model,
-        code=core("detection", "detection_linear", "box_windows", "readout", "metrics"),
+        code=core(
+            "detection",
+            "detection_linear",
+            "box_windows",
+            "box_patches",
+            "dense",
+            "readout",
+            "metrics",
+        ),
     output:
         centrilobular="results/{cohort}/{atlas}/runs/{run}/eval/centrilobular_detection-linear.json",
         paraseptal="results/{cohort}/{atlas}/runs/{run}/eval/paraseptal_detection-linear.json",
@@ -58,7 +66,15 @@ rule perturb_location:
         patches="results/{cohort}/{atlas}/boxes.zarr",
         model="results/{cohort}/{atlas}/runs/{run}/model",
         atlas="results/atlases/{atlas}/lung_mask.nii.gz",
-        code=core("detection", "detection_linear", "box_windows", "readout", "metrics"),
+        code=core(
+            "detection",
+            "detection_linear",
+            "box_windows",
+            "box_patches",
+            "dense",
+            "readout",
+            "metrics",
+        ),
     output:
         evaluations=expand(
             "results/{cohort}/{atlas}/runs/{run}/eval/{subtype}_location-{variant}.json",

@@ -20,6 +20,8 @@ rule evaluate_survival:
             "concordance",
             "bootstrap",
             "tasks",
+            "probes",
+            "metrics",
         ),
     output:
         evaluation="results/{cohort}/{atlas}/runs/{run}/eval/survival-{variant}.json",

@@ -74,11 +74,13 @@ def test_the_healthy_have_three_labels_and_all_are_zero():
 
 def test_healthy_subjects_are_as_many_as_the_annotated_and_places_go_round():
     names = [f"h{i}" for i in range(9)]
-    chosen = choose_healthy(names, 4, seed=1)
+    annotated = ["a", "b", "c", "h0"]
+    chosen = choose_healthy(names, annotated, seed=1)
     assert len(set(chosen)) == 4
-    assert chosen == choose_healthy(reversed(names), 4, seed=1)
-    assert chosen != choose_healthy(names, 4, seed=2)
-    assert sorted(choose_healthy(names, 99, seed=1)) == names
+    assert chosen == choose_healthy(reversed(names), annotated, seed=1)
+    assert chosen != choose_healthy(names, annotated, seed=2)
+    assert sorted(choose_healthy(names, [f"a{i}" for i in range(99)], seed=1)) == names
+    assert sorted(choose_healthy(names, [*(f"a{i}" for i in range(99)), "h0"], seed=1)) == names[1:]
     assert deal_places(["a", "b", "c"], 7) == ["a", "b", "c", "a", "b", "c", "a"]
     assert deal_places([], 7) == []
 
@@ -118,7 +120,7 @@ def coarse_grid():
 
 def cut(boxes, **more):
     subjects = {"ill": toy_subject("ill", 1), "sound": toy_subject("sound", 2)}
-    return subjects, cut_boxes(boxes, ["sound"], subjects, coarse_grid(), FOLDS, seed=3, **more)
+    return subjects, cut_boxes(boxes, ["sound"], subjects.__getitem__, coarse_grid(), FOLDS, seed=3, **more)
 
 
 BOXES = [

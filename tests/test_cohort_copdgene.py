@@ -130,6 +130,7 @@ def test_a_column_without_a_value_is_as_good_as_missing(study):
 def test_the_configuration_fits_the_table(study):
     config = yaml.safe_load((ROOT / "config" / "copdgene.yaml").read_text(encoding="utf-8"))
     atlas = config["atlases"]["healthy"]["participant"]
+    config["atlases"]["unhealthy"]["participant"] = IDS[0]  # the file names nobody: it is the user's to choose
     study.write("pheno", *(PHENO | {"sid": name, "finalGold": "0"} for name in (*IDS, atlas)))
     study.scan(f"{atlas}/Phase-1/{atlas}_INSP_STD_JHU_COPD.nii.gz")
     study.run()

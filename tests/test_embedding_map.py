@@ -53,6 +53,14 @@ def test_a_patch_outside_the_volume_counts_for_nothing():
     assert scores.loc[CARRIER, "score"] > 0.9
 
 
+def test_a_landmark_outside_of_everybodys_volume_has_no_score():
+    valid = np.ones((COUNT, LANDMARKS), bool)
+    valid[:, 1] = False
+    scores = importance(*toy_features(), valid)
+    assert np.isnan(scores.loc[1, "score"])
+    assert scores["n"].tolist() == [COUNT, 0, COUNT, COUNT]
+
+
 def test_without_the_label_no_landmark_has_a_score():
     features, participants = toy_features()
     scores = importance(features, participants.drop(columns="fev1pp"))

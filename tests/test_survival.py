@@ -220,8 +220,19 @@ def test_a_fold_without_deaths_is_undefined_and_said():
     assert found["summary"]["uno_p50"]["mean"] == pytest.approx(
         np.mean([fold["metrics"]["uno_p50"] for fold in found["folds"][1:]])
     )
-    assert any("no comparable death" in note and note.endswith("in fold 0.") for note in found["notes"])
+    assert any("no death comparable" in note and note.endswith("in fold 0.") for note in found["notes"])
     json.dumps(found, allow_nan=False)
+
+
+def test_a_fold_of_which_nobody_can_be_used_does_not_count():
+    participants, features, folds = cohort()
+    first = participants["participant_id"].map(folds) == 0
+    participants.loc[first, "age_years"] = np.nan
+    found = evaluate(participants, without_features(features), folds)
+    assert found["folds"][0]["n_test"] == 0
+    values = [fold["metrics"]["uno_p50"] for fold in found["folds"][1:]]
+    assert found["summary"]["uno_p50"]["mean"] == pytest.approx(np.mean(values))
+    assert found["summary"]["uno_p50"]["sd"] > 0
 
 
 def test_few_deaths_still_give_finite_risks():

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from drasclr_core import telemetry
+from drasclr_core.errors import InputError
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.telemetry import COLUMNS, Telemetry
 
@@ -63,6 +64,13 @@ def test_a_row_is_the_average_over_its_steps(tmp_path, clock):
     assert list(row) == COLUMNS[:-1]
     expected = [2, 1.5, 3, 1.5 / math.log(8), 3 / math.log(8), 0.5, 0.3, math.log(0.3), 0.2, 2 * 4 * 4 / 8, 0]
     assert list(row.values()) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(tmp_path, clock):
+    with opened(tmp_path) as run:
+        take_step(run, clock, 1)
+        with pytest.raises(InputError, match="The loss is nan at step 2: make pretrain.learning_rate smaller"):
+            take_step(run, clock, 2, local=math.nan)
 
 
 def test_the_share_of_waiting_is_of_the_time_since_the_row_before(tmp_path, clock):

@@ -159,6 +159,7 @@ def test_the_rate_follows_half_a_cosine():
         ({"batch_size": 10}, "pretrain.batch_size is 10, but only 8 subjects"),
         ({"batch_size": 8, "queue_size": 4}, "pretrain.queue_size is 4"),
         ({"neighbours": 4}, "pretrain.neighbours is 4, but landmarks.neighbours is 3"),
+        ({"precision": "bfloat16"}, "pretrain.precision is 'bfloat16', but without a GPU"),
     ],
 )
 def test_settings_that_do_not_fit_the_bank_are_refused(tmp_path, changes, message):

@@ -153,7 +153,7 @@ def test_a_bad_scan_is_excluded_with_its_reason_and_the_rest_go_on(finished, tmp
         {
             "cohorts": {"clinic": {"participants": "clinic.csv"}},
             "roles": {"copd": "clinic"},
-            "atlases.healthy": {"mask": str(finished / "results/atlases/healthy/lung_mask.nii.gz")},
+            "atlases": {"healthy": {"mask": str(finished / "results/atlases/healthy/lung_mask.nii.gz")}},
             "preprocess.max_excluded_fraction": 0.6,
         },
     )

@@ -1,5 +1,6 @@
 """Cut the patches of annotated boxes and of healthy places."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from _job import run
@@ -16,14 +17,15 @@ from drasclr_core.subject import Subject
 
 def main(job):
     stages = zip(job.input.ingest, job.input.segment, job.input.register, strict=True)
-    subjects = {Path(first).name: Subject(Path(first).name, *map(Path, (first, *more))) for first, *more in stages}
+    folders = {Path(paths[0]).name: [Path(path) for path in paths] for paths in stages}
+    subject_of = lru_cache(maxsize=1)(lambda name: Subject(name, *folders[name]))  # the volumes of all would not fit
     rows, included = read_participant_rows(job.input.participants), read_included(job.input.included)
     boxes = read_boxes(job.input.boxes)
     used, left_out = usable_boxes(boxes, included, [row["participant_id"] for row in rows])
-    chosen = choose_healthy(healthy_ids(rows), len({box.participant_id for box in boxes}), job.params.seed)
+    chosen = choose_healthy(healthy_ids(rows), {box.participant_id for box in boxes}, job.params.seed)
     healthy = [name for name in chosen if name in included]
     grid, folds = LandmarkGrid.from_json(read_json(job.input.landmarks)), read_folds(job.input.folds)
-    patches = cut_boxes(used, healthy, subjects, grid, folds, seed=job.params.seed, left_out=left_out)
+    patches = cut_boxes(used, healthy, subject_of, grid, folds, seed=job.params.seed, left_out=left_out)
     write_box_patches(job.output.patches, patches)
 
 
