@@ -36,6 +36,7 @@ rule write_phantom_table:
         boxes="results/{cohort}/phantom/boxes.tsv",
     log:
         "logs/{cohort}/write_phantom_table.log",
+    priority: 1
     conda:
         "../envs/core.yaml"
     script:

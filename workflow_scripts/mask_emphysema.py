@@ -14,10 +14,12 @@ from drasclr_core.subject import Subject
 def main(job):
     name, upstream = job.wildcards.id, [job.input.volume, job.input.lungs, job.input.transform]
 
+    # Outside the stage: a broken model would exclude everybody. One thread, whatever the cores: the last bits depend on
+    # it, and many subjects run beside each other.
+    model = load_model_to(job.input.model, job.params.device, threads=1)
+
     def work(folder):
         subject = Subject(name, *map(Path, upstream))
-        # One thread, whatever the cores: the last bits depend on it, and many subjects run beside each other.
-        model = load_model_to(job.input.model, job.params.device, threads=1)
         truth = Path(job.input.phantom) / "truth.nii.gz" if job.input.phantom else None
         steps = {"stride": job.params.stride, "block": job.params.block}
         fold = read_folds(job.input.folds)[name]
