@@ -5,6 +5,7 @@ the box. What is kept of a subject is the surroundings that the windows at all v
 """
 
 import logging
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from drasclr_core.boxes import HEALTHY, Box, box_voxels, deal_places, healthy_centres, inside
+from drasclr_core.boxes import HEALTHY, Box, box_voxels, deal_places
 from drasclr_core.cohort import BOX_SIZE_MM
 from drasclr_core.dense import BEFORE, window_codes
 from drasclr_core.encoder import PATCH_SIZE
@@ -170,6 +171,35 @@ def read_box_patches(path: str | Path) -> BoxPatches:
     fields: dict[str, Any] = {name: group[name][:] for name in _ARRAYS}
     fields |= {name: np.array(group.attrs[name], np.str_) for name in _TEXTS}
     return BoxPatches(**fields, left_out=tuple(group.attrs["left_out"]))
+
+
+def healthy_centres(lungs: sitk.Image, count: int, participant_id: str, seed: int) -> list[tuple[float, float, float]]:
+    """Draw places in the lungs of one subject, each lung voxel being as likely as another.
+
+    Parameters
+    ----------
+    lungs : SimpleITK image
+        Lung mask, above 0 inside.
+    count : int
+        Places; the first of more are the same.
+    participant_id, seed
+        Decide the places.
+
+    Returns
+    -------
+    list of (x, y, z)
+        Voxel centres in mm.
+    """
+    voxels = np.argwhere(sitk.GetArrayViewFromImage(lungs) > 0)
+    rng = np.random.default_rng([seed, zlib.crc32(participant_id.encode())])
+    chosen = voxels[rng.permutation(len(voxels))[:count]]
+    return [lungs.TransformIndexToPhysicalPoint(voxel[::-1].tolist()) for voxel in chosen]
+
+
+def inside(image: sitk.Image, centre_mm: Sequence[float]) -> bool:
+    """Return whether a point lies in a voxel of the image."""
+    index = np.array(image.TransformPhysicalPointToContinuousIndex(centre_mm))
+    return bool(np.all((index > -0.5) & (index < np.array(image.GetSize()) - 0.5)))
 
 
 def _healthy_places(owners: Sequence[str], subject_of: Callable[[str], Subject], seed: int) -> list[Box]:

@@ -1,32 +1,25 @@
 """The annotated boxes of emphysema, and the healthy places they are compared with.
 
-Importing this module loads NumPy and SimpleITK only; points are (x, y, z) in LPS millimetres.
+The Snakefile imports this module at every start: it loads no arrays and no images. Points are (x, y, z) in LPS mm.
 """
 
 import csv
-import io
 import logging
 import math
 import random
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import SimpleITK as sitk
-
-from drasclr_core.cohort import BOX_COLUMNS
+from drasclr_core.cohort import BOX_COLUMNS, read_table_text
 from drasclr_core.documents import raise_faults
-from drasclr_core.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 SUBTYPES = ("centrilobular", "paraseptal")
 HEALTHY = "healthy"
 
-_DELIMITERS = {".tsv": "\t", ".csv": ","}
 _SOUND = ("gold", "cle", "paraseptal")  # all 0 in a healthy subject
 
 
@@ -53,16 +46,8 @@ def read_boxes(path: str | Path) -> list[Box]:
     InputError
         Naming every fault at once: line, column, value and what is allowed.
     """
-    path = Path(path)
-    if path.suffix.lower() not in _DELIMITERS:
-        raise InputError(f"{path}: the suffix '{path.suffix}' says no delimiter; allowed are .tsv and .csv")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; give the path of the table of boxes (cohorts.*.boxes)") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 (byte {error.start}); save the table with that encoding") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_DELIMITERS[path.suffix.lower()])
+    text, delimiter = read_table_text(path, "table of boxes (cohorts.*.boxes)")
+    reader = csv.DictReader(text, delimiter=delimiter)
     missing = [column for column in BOX_COLUMNS if column not in (reader.fieldnames or ())]
     raise_faults(str(path), [f"header: column '{column}' is missing" for column in missing])
     lines = [(reader.line_num, row) for row in reader]
@@ -111,35 +96,6 @@ def choose_healthy(healthy: Iterable[str], annotated: Collection[str], seed: int
 def deal_places(ids: Sequence[str], count: int) -> list[str]:
     """Return whose each of `count` healthy places is, in rounds, so that any first part is spread evenly."""
     return [ids[place % len(ids)] for place in range(count)] if ids else []
-
-
-def healthy_centres(lungs: sitk.Image, count: int, participant_id: str, seed: int) -> list[tuple[float, float, float]]:
-    """Draw places in the lungs of one subject, each lung voxel being as likely as another.
-
-    Parameters
-    ----------
-    lungs : SimpleITK image
-        Lung mask, above 0 inside.
-    count : int
-        Places; the first of more are the same.
-    participant_id, seed
-        Decide the places.
-
-    Returns
-    -------
-    list of (x, y, z)
-        Voxel centres in mm.
-    """
-    voxels = np.argwhere(sitk.GetArrayViewFromImage(lungs) > 0)
-    rng = np.random.default_rng([seed, zlib.crc32(participant_id.encode())])
-    chosen = voxels[rng.permutation(len(voxels))[:count]]
-    return [lungs.TransformIndexToPhysicalPoint(voxel[::-1].tolist()) for voxel in chosen]
-
-
-def inside(image: sitk.Image, centre_mm: Sequence[float]) -> bool:
-    """Return whether a point lies in a voxel of the image."""
-    index = np.array(image.TransformPhysicalPointToContinuousIndex(centre_mm))
-    return bool(np.all((index > -0.5) & (index < np.array(image.GetSize()) - 0.5)))
 
 
 def box_voxels(size_mm: float, spacing_mm: float) -> int:

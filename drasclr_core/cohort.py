@@ -158,16 +158,29 @@ def _write_tsv(rows: Iterable[Mapping[str, Any]], columns: list[str], path: str 
         writer.writerows(rows)
 
 
-def _read_table(path: Path) -> _Table:
+def read_table_text(path: str | Path, name: str) -> tuple[io.StringIO, str]:
+    """Return the text of a table in UTF-8, for the module `csv`, and its delimiter; `name` says what is missing.
+
+    Raises
+    ------
+    InputError
+        If the file is absent, not UTF-8, or neither .tsv nor .csv.
+    """
+    path = Path(path)
     if path.suffix.lower() not in _DELIMITERS:
         raise InputError(f"{path}: the suffix '{path.suffix}' says no delimiter; allowed are .tsv and .csv")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist; give the path of the participants table") from None
+        raise InputError(f"{path} does not exist; give the path of the {name}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 (byte {error.start}); save the table with that encoding") from None
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_DELIMITERS[path.suffix.lower()])
+    return io.StringIO(text, newline=""), _DELIMITERS[path.suffix.lower()]
+
+
+def _read_table(path: Path) -> _Table:
+    text, delimiter = read_table_text(path, "participants table")
+    reader = csv.reader(text, delimiter=delimiter)
     columns = [name.strip() for name in next(reader, [])]
     rows, faults = [], list(_header_faults(columns))
     for cells in reader:

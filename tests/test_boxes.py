@@ -3,13 +3,12 @@ import pytest
 import SimpleITK as sitk
 from toy_bank import toy_grid
 
-from drasclr_core.box_patches import BoxPatches, cut_boxes, read_box_patches, write_box_patches
+from drasclr_core.box_patches import BoxPatches, cut_boxes, healthy_centres, read_box_patches, write_box_patches
 from drasclr_core.boxes import (
     Box,
     box_voxels,
     choose_healthy,
     deal_places,
-    healthy_centres,
     healthy_ids,
     read_boxes,
     usable_boxes,
