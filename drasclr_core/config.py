@@ -16,7 +16,7 @@ Config = dict[str, Any]
 STAGE_VERSIONS = {"simulate": 1, "ingest": 1, "segment": 1, "register": 1, "patches": 1, "pretrain": 2}
 """Raised when a stage's results change; costly rules carry theirs as a parameter and run again then."""
 
-DETECTION_VERSIONS = {"finetune": 1, "mask": 1}
+DETECTION_VERSIONS = {"finetune": 1, "mask": 2}
 """The same for the detectors: apart from the others, which are part of a training's provenance."""
 
 PRETRAINED = "drasclr"

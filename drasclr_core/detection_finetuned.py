@@ -17,13 +17,13 @@ from drasclr_core.box_windows import BoxGrid, model_values
 from drasclr_core.boxes import SUBTYPES
 from drasclr_core.detection import Mask, Predict, evaluate_patches, is_positive
 from drasclr_core.encoder import Encoder
-from drasclr_core.errors import InputError
 from drasclr_core.finetune import Classifier, FinetuneSettings, finetune
 from drasclr_core.io import read_json, write_json
 from drasclr_core.model_folder import Model, load_model
 
 logger = logging.getLogger(__name__)
 
+Detector = tuple[Model, Classifier]
 DESCRIPTION = "detector.json"
 FINETUNED = "fine-tuned, no readout"
 """What a table's footnote says of the readout."""
@@ -138,25 +138,24 @@ def save_detector(path: Path, encoder: Encoder, classifier: Classifier) -> None:
     save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, path)
 
 
-def load_detector(folder: Path, fold: int, model: Model) -> tuple[Model, Classifier]:
-    """Return a subtype's detector of one fold, on the model's device.
+def load_detectors(folder: Path, fold: int, model: Model) -> dict[str, Detector | str]:
+    """Return each subtype's detector of one fold, on the model's device, or the reason why it has none.
 
     Parameters
     ----------
     folder : path
-        Of the subtype.
+        With one folder per subtype.
     fold : int
-        Whose subjects it has not seen.
+        Whose subjects the detectors have not seen.
     model : Model
-        The one that it was trained from; it is left as it is.
-
-    Raises
-    ------
-    InputError
-        If the fold's detector was not trained: its training patches were all of one kind.
+        The one that they were trained from; it is left as it is.
     """
+    return {subtype: _load_detector(folder / subtype, fold, model) for subtype in SUBTYPES}
+
+
+def _load_detector(folder: Path, fold: int, model: Model) -> Detector | str:
     if fold not in read_json(folder / DESCRIPTION)["trained_folds"]:
-        raise InputError(f"{folder} has no detector without fold {fold}: there was nothing to train it on.")
+        return f"no {folder.name} detector without fold {fold}: the patches to train it on were all of one kind"
     encoder, classifier = copy.deepcopy(model.encoder), Classifier(model.encoder.feature_dim)
     tensors = load_file(folder / f"fold-{fold}.safetensors")
     head = {f"head.{name}": value for name, value in encoder.head.state_dict().items()}

@@ -1,6 +1,8 @@
 """Where in the lungs a detector sees emphysema, voxel by voxel, and how right it is where the truth is known."""
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,13 @@ import SimpleITK as sitk
 
 from drasclr_core.boxes import SUBTYPES
 from drasclr_core.dense import dense_values
-from drasclr_core.detection_finetuned import load_detector
+from drasclr_core.detection_finetuned import Detector
 from drasclr_core.images import read_image, write_image
-from drasclr_core.io import read_record
-from drasclr_core.model_folder import Model
+from drasclr_core.io import Record, read_record
 from drasclr_core.phantom_labels import DISEASES
 from drasclr_core.subject import Subject
+
+logger = logging.getLogger(__name__)
 
 _LEVELS = 255
 _HALF = 128  # stored values from here on are probabilities of one half or more
@@ -23,9 +26,7 @@ _HALF = 128  # stored values from here on are probabilities of one half or more
 
 def mask_subject(
     subject: Subject,
-    model: Model,
-    detectors: Path,
-    fold: int,
+    detectors: Mapping[str, Detector | str],
     folder: Path,
     *,
     stride: int,
@@ -38,14 +39,10 @@ def mask_subject(
     ----------
     subject : Subject
         With the folders ingest, segment and register.
-    model : Model
-        The one that the detectors were trained from, on the device where to compute.
-    detectors : path
-        Folder with one folder per subtype.
-    fold : int
-        The subject's: the detectors that have not seen it.
+    detectors : mapping
+        As of `detection_finetuned.load_detectors`: those that have not seen the subject.
     folder : path
-        Gets ``{subtype}.nii.gz`` of each subtype (`read_probability`).
+        Gets ``{subtype}.nii.gz`` of each subtype with a detector (`read_probability`).
     stride, block : int
         As for `dense.dense_values`.
     truth : path, optional
@@ -54,9 +51,10 @@ def mask_subject(
     Returns
     -------
     dict
-        ``fold``; and of each subtype ``fraction``, the share of lung voxels with a probability of one half or more.
-        Where the truth is known also ``true_fraction``, ``dice`` and ``auroc`` over the lung voxels, None where one is
-        undefined, and ``counts``: lung voxels without and with the disease, by stored value 0 to 255.
+        Of each subtype ``fraction``, the share of lung voxels with a probability of one half or more; or, without a
+        detector, the ``reason`` alone. Where the truth is known also ``true_fraction``, ``dice`` and ``auroc`` over the
+        lung voxels, None where one is undefined, and ``counts``: lung voxels without and with the disease, by stored
+        value 0 to 255.
 
     References
     ----------
@@ -64,9 +62,13 @@ def mask_subject(
     """
     lungs = sitk.GetArrayViewFromImage(subject.lungs) > 0
     labels = None if truth is None else _labels(truth, subject.ct)
-    metrics: dict[str, Any] = {"fold": fold}
-    for subtype in SUBTYPES:
-        tuned, classifier = load_detector(detectors / subtype, fold, model)
+    metrics: dict[str, Any] = {}
+    for subtype, detector in detectors.items():
+        if isinstance(detector, str):
+            logger.warning("%s: %s", subject.participant_id, detector)
+            metrics[subtype] = {"reason": detector}
+            continue
+        tuned, classifier = detector
         found = dense_values(
             tuned, subject.ct, subject.lungs, subject.transform, stride=stride, block=block, head=classifier
         )
@@ -134,10 +136,10 @@ def summarise_masks(folders: Iterable[str | Path], gold: Mapping[str, float]) ->
     Returns
     -------
     dict
-        JSON-able: ``subjects``, each with ``participant_id, gold, fold`` and per subtype ``fraction`` and what else is
-        known; ``excluded``, those without a mask; and ``pooled``, where the truth is known: of each subtype ``auroc``
-        over the lung voxels of all subjects together, ``mean_dice`` and ``mean_auroc`` over ``n_dice`` and ``n_auroc``
-        subjects.
+        JSON-able: ``notes``, which subtype lacks masks and why; ``subjects``, each with ``participant_id, gold, fold``
+        and per subtype ``fraction`` and what else is known, or ``reason``, why there is no mask of it; ``excluded``,
+        those without any; and ``pooled``, where the truth is known: of each subtype ``auroc`` over the lung voxels of
+        all subjects together, ``mean_dice`` and ``mean_auroc`` over ``n_dice`` and ``n_auroc`` subjects.
     """
     records = [read_record(folder) for folder in folders]
     used = [record for record in records if not record.excluded]
@@ -148,7 +150,7 @@ def summarise_masks(folders: Iterable[str | Path], gold: Mapping[str, float]) ->
         subjects.append({**who, "fold": record.metrics["fold"], **figures})
     pooled = {name: _pooled([record.metrics[name] for record in used]) for name in SUBTYPES}
     excluded = [record.participant_id for record in records if record.excluded]
-    return {"subjects": subjects, "excluded": excluded, "pooled": pooled}
+    return {"notes": list(_notes(used)), "subjects": subjects, "excluded": excluded, "pooled": pooled}
 
 
 def figure_subjects(gold: Mapping[str, float], seed: int) -> dict[int, str]:
@@ -158,8 +160,16 @@ def figure_subjects(gold: Mapping[str, float], seed: int) -> dict[int, str]:
     return {stage: str(rng.choice(names)) for stage, names in stages.items() if names}
 
 
-def _pooled(found: list[dict[str, Any]]) -> dict[str, Any] | None:
-    if not found or "counts" not in found[0]:
+def _notes(records: list[Record]) -> Iterator[str]:
+    for subtype in SUBTYPES:
+        reasons = Counter(record.metrics[subtype].get("reason") for record in records)
+        for reason, count in sorted((reason, count) for reason, count in reasons.items() if reason):
+            yield f"{subtype}: {count} of {len(records)} subjects without a mask: {reason}."
+
+
+def _pooled(metrics: list[dict[str, Any]]) -> dict[str, Any] | None:
+    found = [each for each in metrics if "counts" in each]
+    if not found:
         return None
     summary: dict[str, Any] = {"auroc": auroc_of_counts(np.sum([each["counts"] for each in found], axis=0))}
     for metric in ("dice", "auroc"):

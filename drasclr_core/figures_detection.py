@@ -35,7 +35,8 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
         fractions = emphysema_fractions(masks)
         if fractions.empty:
             return empty_drawing(
-                fractions.columns.astype(str).tolist(), f"n = 0: no subject with a GOLD stage has masks of {spec.run}."
+                fractions.columns.astype(str).tolist(),
+                " ".join([f"n = 0: no subject with a GOLD stage has masks of {spec.run}.", *masks["notes"]]),
             )
         return Drawing(draw_fractions(fractions), fractions, _fraction_notes(spec, masks, fractions))
     curves = [read_json(path) for path in paths["transfer"]]
@@ -54,6 +55,8 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
 def emphysema_fractions(masks: Mapping[str, Any]) -> pd.DataFrame:
     """Return participant_id, gold, subtype and fraction (of lung voxels, 0..1), of subjects with a GOLD stage.
 
+    A subject without a mask of a subtype has no row of it.
+
     Parameters
     ----------
     masks : dict
@@ -63,7 +66,7 @@ def emphysema_fractions(masks: Mapping[str, Any]) -> pd.DataFrame:
         (subject["participant_id"], int(subject["gold"]), subtype, subject[subtype]["fraction"])
         for subtype in SUBTYPES
         for subject in masks["subjects"]
-        if subject["gold"] is not None
+        if subject["gold"] is not None and "fraction" in subject[subtype]
     ]
     return pd.DataFrame(rows, columns=["participant_id", "gold", "subtype", "fraction"])
 
@@ -141,7 +144,10 @@ def _draw_boxes(axes: Axes, percents: Mapping[int, pd.Series], colour: str) -> N
 
 def _fraction_notes(spec: FigureSpec, masks: Mapping[str, Any], fractions: pd.DataFrame) -> list[str]:
     subjects = fractions["participant_id"].nunique()
-    notes = [f"n = {subjects} subjects with a GOLD stage, run {spec.run}; PRISm is no step of the scale."]
+    notes = [
+        f"n = {subjects} subjects with a GOLD stage, run {spec.run}; PRISm is no step of the scale.",
+        *masks["notes"],
+    ]
     for subtype, pooled in masks["pooled"].items():
         if pooled and pooled["auroc"] is not None:
             dice = "–" if pooled["mean_dice"] is None else f"{pooled['mean_dice']:.2f}"

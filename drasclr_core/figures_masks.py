@@ -1,6 +1,6 @@
 """Dense emphysema masks by GOLD stage: coronal slices, and the lungs seen from the front (Figure 3)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from scipy import ndimage
 from drasclr_core.boxes import SUBTYPES
 from drasclr_core.detection_masks import figure_subjects, read_probability
 from drasclr_core.figure_specs import FigureSpec
-from drasclr_core.figures import Drawing, empty_drawing, new_figure
+from drasclr_core.figures import GREY, Drawing, empty_drawing, new_figure
 from drasclr_core.images import read_image
-from drasclr_core.io import CT, LUNGS, read_json
+from drasclr_core.io import CT, LUNGS, read_json, read_record
 
 COLUMNS = ["subtype", "gold", "participant_id", "slice_y_mm", "fraction"]
 WINDOW_HU = (-1060, -825)
@@ -45,33 +45,49 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
         `seed`, of the choice.
     """
     folders = {name: {Path(path).name: Path(path) for path in paths[name]} for name in ("dense", "ingest", "segment")}
-    subjects = read_json(paths["masks"])["subjects"]
-    gold = {subject["participant_id"]: subject["gold"] for subject in subjects if subject["gold"] is not None}
-    chosen = figure_subjects(gold, settings["seed"])
+    masks = read_json(paths["masks"])
+    chosen = _chosen(masks["subjects"], settings["seed"])
     if not chosen:
-        return empty_drawing(COLUMNS, f"n = 0: no subject with a GOLD stage has masks of the run {spec.run}.")
+        reason = f"n = 0: no subject with a GOLD stage has masks of the run {spec.run}."
+        return empty_drawing(COLUMNS, " ".join([reason, *masks["notes"]]))
     shown: dict[int, dict[str, Any]] = {}
     rows: list[tuple[Any, ...]] = []
     for stage, name in chosen.items():
         volumes = _read_subject(*(folders[stage_name][name] for stage_name in ("ingest", "segment", "dense")))
         lung_voxels = volumes["lungs"].sum()
-        rows += [(s, stage, name, volumes["slice_y_mm"], volumes["positive"][s].sum() / lung_voxels) for s in SUBTYPES]
+        found = volumes["positive"].items()
+        rows += [(s, stage, name, volumes["slice_y_mm"], mask.sum() / lung_voxels) for s, mask in found]
         shown[stage] = volumes
     data = pd.DataFrame(rows, columns=COLUMNS)
     names = ", ".join(f"GOLD {stage} {name}" for stage, name in chosen.items())
     notes = [
         f"n = {len(chosen)} subjects, drawn at random, one of each GOLD stage ({names}); run {spec.run}. Each one's "
         f"coronal slice with most lung, window {WINDOW_HU[0]} to {WINDOW_HU[1]} HU; below, the lungs in three "
-        f"dimensions, turned by {TURN_DEG:g}°. Red: p of one half or more; blue: other lung."
+        f"dimensions, turned by {TURN_DEG:g}°. Red: p of one half or more; blue: other lung.",
+        *masks["notes"],
     ]
     return Drawing(draw_masks(shown), data, notes)
+
+
+def _chosen(subjects: Sequence[Mapping[str, Any]], seed: int) -> dict[int, str]:
+    """Return GOLD stage -> who is shown: one with masks of both subtypes, or of one where no other is to be had."""
+    chosen: dict[int, str] = {}
+    for least in (1, len(SUBTYPES)):
+        gold = {
+            subject["participant_id"]: subject["gold"]
+            for subject in subjects
+            if subject["gold"] is not None and sum("fraction" in subject[subtype] for subtype in SUBTYPES) >= least
+        }
+        chosen |= figure_subjects(gold, seed)
+    return dict(sorted(chosen.items()))
 
 
 def _read_subject(ingest: Path, segment: Path, dense: Path) -> dict[str, Any]:
     """Return what `draw_masks` takes of a subject, and where the slice is."""
     ct = read_image(ingest / CT)
     lungs = sitk.GetArrayFromImage(read_image(segment / LUNGS)) > 0
-    found = {subtype: sitk.GetArrayFromImage(read_probability(dense, subtype)) for subtype in SUBTYPES}
+    masked = [subtype for subtype in SUBTYPES if "fraction" in read_record(dense).metrics[subtype]]
+    found = {subtype: sitk.GetArrayFromImage(read_probability(dense, subtype)) for subtype in masked}
     return {
         "ct_hu": sitk.GetArrayFromImage(ct),
         "lungs": lungs,
@@ -117,7 +133,8 @@ def draw_masks(shown: Mapping[int, Mapping[str, Any]]) -> Figure:
     Parameters
     ----------
     shown : mapping
-        GOLD stage -> ``ct_hu`` and ``lungs``, volumes (z, y, x), and ``positive``, subtype -> mask.
+        GOLD stage -> ``ct_hu`` and ``lungs``, volumes (z, y, x), and ``positive``, subtype -> mask; of a
+        subtype without one only the slice is shown.
     """
     figure = new_figure(2.1 * len(shown), 11)
     grid = figure.subplots(3 * len(SUBTYPES), len(shown), squeeze=False)
@@ -126,8 +143,11 @@ def draw_masks(shown: Mapping[int, Mapping[str, Any]]) -> Figure:
         ct_hu, lungs = volumes["ct_hu"][:, row], volumes["lungs"][:, row]
         for place, subtype in enumerate(SUBTYPES):
             panels = grid[3 * place : 3 * place + 3, column]
-            mask = volumes["positive"][subtype]
             panels[0].imshow(ct_hu, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], origin="lower")
+            if subtype not in volumes["positive"]:
+                panels[1].text(0.5, 0.5, "no mask", ha="center", va="center", color=GREY)
+                continue
+            mask = volumes["positive"][subtype]
             panels[1].imshow(overlay(ct_hu, lungs, mask[:, row]), origin="lower")
             panels[2].imshow(seen_from_front(volumes["lungs"], mask), origin="lower")
         grid[0, column].set_title(f"GOLD {stage}")

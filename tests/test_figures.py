@@ -13,6 +13,7 @@ from drasclr_core.figures import make_figure
 from drasclr_core.figures_detection import draw_fractions, draw_transfer, emphysema_fractions, transfer_points
 from drasclr_core.figures_masks import BLUE, RED, overlay, seen_from_front
 from drasclr_core.figures_survival import draw_survival, survival_data
+from drasclr_core.io import Record, write_record
 from drasclr_core.survival_groups import calibration, risk_groups
 
 
@@ -99,7 +100,16 @@ def masks():
         for name, gold, x in rows
     ]
     pooled = {"auroc": 0.9123, "mean_dice": 0.5, "n_dice": 4, "mean_auroc": 0.9, "n_auroc": 4}
-    return {"subjects": subjects, "excluded": [], "pooled": {"centrilobular": pooled, "paraseptal": None}}
+    both = {"centrilobular": pooled, "paraseptal": None}
+    return {"notes": [], "subjects": subjects, "excluded": [], "pooled": both}
+
+
+def without_paraseptal(found, *names):
+    """Return the summary of masks without those of one subtype of some subjects."""
+    for subject in found["subjects"]:
+        if subject["participant_id"] in names:
+            subject["paraseptal"] = {"reason": "no detector"}
+    return found | {"notes": [f"paraseptal: {len(names)} of 5 subjects without a mask: no detector."]}
 
 
 def test_fractions_are_the_masks_of_those_with_a_stage(tmp_path):
@@ -113,6 +123,16 @@ def test_fractions_are_the_masks_of_those_with_a_stage(tmp_path):
     ]
     assert words["notes"][0].startswith("n = 4 subjects")
     assert "centrilobular, against the phantoms' true masks: AUROC over all lung voxels 0.912" in words["notes"][1]
+
+
+def test_subjects_without_a_mask_of_a_subtype_are_drawn_by_the_other_and_counted(tmp_path):
+    path = write(tmp_path / "masks.json", without_paraseptal(masks(), "b", "c"))
+    data, words = drawn(tmp_path, "emphysema_fraction", {"masks": path})
+    assert data.groupby("subtype")["participant_id"].agg("".join).to_dict() == {
+        "centrilobular": "abcd",
+        "paraseptal": "ad",
+    }
+    assert words["notes"][1] == "paraseptal: 2 of 5 subjects without a mask: no detector."
 
 
 def test_boxes_stand_in_the_order_of_the_stages_with_prism_and_n():
@@ -162,7 +182,7 @@ def test_a_transfer_that_was_not_evaluated_is_no_figure_but_its_reason(tmp_path)
 
 @pytest.mark.parametrize("kind", ["emphysema_fraction", "dense_masks"])
 def test_without_masks_there_is_no_figure_but_its_reason(tmp_path, kind):
-    nobody = {"subjects": [], "excluded": ["a"], "pooled": {"centrilobular": None, "paraseptal": None}}
+    nobody = {"notes": [], "subjects": [], "excluded": ["a"], "pooled": {"centrilobular": None, "paraseptal": None}}
     paths = {"masks": write(tmp_path / "masks.json", nobody), "dense": [], "ingest": [], "segment": []}
     data, words = drawn(tmp_path, kind, paths)
     assert data.empty
@@ -196,24 +216,43 @@ def test_the_lungs_are_seen_blue_with_what_they_hold_in_red():
     assert blue[2].any()
 
 
-def test_masks_of_all_stages_are_drawn(tmp_path):
+def subject_folders(folder, found):
+    """Write the stages of the subjects a to d; return the paths of the figure of their masks."""
     lungs = np.zeros((8, 9, 10), np.uint8)
     lungs[1:7, 2:8, 1:9] = 1
     stored = np.where(lungs, np.arange(10, dtype=np.uint8) * 20, 0).astype(np.uint8)
     folders = {"dense": [], "ingest": [], "segment": []}
-    for name in "abcd":
+    for subject in found["subjects"][:4]:
+        name = subject["participant_id"]
         files = {"ingest": {"ct": lungs.astype(np.int16) * 100 - 1000}, "segment": {"lungs": lungs}}
-        files["dense"] = {"centrilobular": stored, "paraseptal": stored * 0}
+        metrics = {subtype: subject[subtype] for subtype in ("centrilobular", "paraseptal")}
+        values = {"centrilobular": stored, "paraseptal": stored * 0}
+        files["dense"] = {subtype: values[subtype] for subtype in values if "fraction" in metrics[subtype]}
         for stage, volumes in files.items():
-            folder = tmp_path / stage / name
-            folder.mkdir(parents=True)
-            folders[stage].append(str(folder))
+            place = folder / stage / name
+            place.mkdir(parents=True)
+            folders[stage].append(str(place))
             for file, volume in volumes.items():
-                sitk.WriteImage(sitk.GetImageFromArray(volume), str(folder / f"{file}.nii.gz"))
-    paths = {"masks": write(tmp_path / "masks.json", masks()), **folders}
-    data, words = drawn(tmp_path, "dense_masks", paths)
+                sitk.WriteImage(sitk.GetImageFromArray(volume), str(place / f"{file}.nii.gz"))
+        write_record(place, Record(name, "dense", "ok", metrics=metrics))
+    return {"masks": write(folder / "masks.json", found), **folders}
+
+
+def test_masks_of_all_stages_are_drawn(tmp_path):
+    data, words = drawn(tmp_path, "dense_masks", subject_folders(tmp_path, masks()))
     found = data.set_index(["gold", "subtype"])["fraction"]
     assert found[0, "centrilobular"] == pytest.approx(2 / 8)  # columns 7 and 8 of 1 to 8 hold 128 or more
     assert found[4, "paraseptal"] == 0
     assert set(data["gold"]) == {0, 4}  # PRISm is no stage
     assert words["notes"][0].startswith("n = 2 subjects")
+
+
+def test_who_has_masks_of_both_subtypes_is_shown_before_who_has_not(tmp_path):
+    paths = subject_folders(tmp_path, without_paraseptal(masks(), "b", "c"))
+    data, words = drawn(tmp_path, "dense_masks", paths)
+    assert data[["gold", "participant_id", "subtype"]].to_numpy().tolist() == [
+        [0, "b", "centrilobular"],  # there is no other
+        [4, "d", "centrilobular"],
+        [4, "d", "paraseptal"],
+    ]
+    assert words["notes"][1].startswith("paraseptal: 2 of 5")

@@ -5,19 +5,19 @@ import pytest
 import SimpleITK as sitk
 import torch
 from box_cohort import box_cohort
+from safetensors import SafetensorError
 from toy_bank import toy_grid
 
 from drasclr_core.box_windows import BoxGrid, model_values
 from drasclr_core.detection_finetuned import (
     evaluate_finetuned,
     evaluate_transfer,
-    load_detector,
+    load_detectors,
     part_of,
     untrained_like,
 )
 from drasclr_core.detection_masks import mask_subject, read_probability, summarise_masks
 from drasclr_core.encoder import Encoder
-from drasclr_core.errors import InputError
 from drasclr_core.finetune import FinetuneSettings, finetune
 from drasclr_core.io import Record, write_record
 from drasclr_core.model_folder import Model
@@ -102,11 +102,14 @@ def test_detectors_are_trained_without_their_fold_kept_and_judged(tmp_path):
     train = patches.take(patches.folds != 1)
     encoder = new_model().encoder
     classifier = finetune(encoder, train, train.subtypes == "centrilobular", replace(SETTINGS, steps=25), 1)
-    loaded, head = load_detector(tmp_path / "centrilobular", 1, model)
+    detectors = load_detectors(tmp_path, 1, model)
+    loaded, head = detectors["centrilobular"]
     for ours, theirs in ((loaded.encoder, encoder), (head, classifier)):
         assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
-    with pytest.raises(InputError, match="no detector without fold 0"):
-        load_detector(tmp_path / "paraseptal", 0, model)
+    assert detectors["paraseptal"].startswith("no paraseptal detector without fold 1")
+    (tmp_path / "centrilobular" / "fold-1.safetensors").write_bytes(b"broken")
+    with pytest.raises(SafetensorError):  # which no stage takes for the subject's fault
+        load_detectors(tmp_path, 1, model)
 
 
 def test_a_part_of_the_annotations_is_a_share_of_either_kind_and_grows():
@@ -146,19 +149,27 @@ def test_a_mask_is_written_and_judged_by_the_truth(tmp_path):
     subject.__dict__.update(ct=images["ct"], lungs=images["lungs"], transform=sitk.AffineTransform(3))
     folder = tmp_path / "a"
     folder.mkdir()
-    metrics = mask_subject(
-        subject, model, tmp_path / "detector", 1, folder, stride=4, block=4, truth=tmp_path / "truth.nii.gz"
-    )
+    detectors, steps = load_detectors(tmp_path / "detector", 1, model), {"stride": 4, "block": 4}
+    metrics = {"fold": 1, **mask_subject(subject, detectors, folder, truth=tmp_path / "truth.nii.gz", **steps)}
     probability = sitk.GetArrayFromImage(read_probability(folder, "paraseptal"))
     assert (probability[mask == 0] == 0).all()
     assert metrics["paraseptal"]["fraction"] == (probability[mask > 0] >= 0.5).mean()
     assert metrics["paraseptal"]["true_fraction"] == (truth[mask > 0] == 2).mean()
-    assert metrics["fold"] == 1
 
+    (tmp_path / "c").mkdir()
+    lacking = {**detectors, "centrilobular": "no detector"}  # the other subtype goes on without it
+    alone = {"fold": 1, **mask_subject(subject, lacking, tmp_path / "c", truth=tmp_path / "truth.nii.gz", **steps)}
+    assert alone == metrics | {"centrilobular": {"reason": "no detector"}}
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["paraseptal.nii.gz"]
+
+    write_record(tmp_path / "c", Record("c", "dense", "ok", metrics=alone))
     write_record(folder, Record("a", "dense", "ok", metrics=metrics))
     (tmp_path / "b").mkdir()
     write_record(tmp_path / "b", Record("b", "dense", "excluded", reason="no lungs"))
-    summary = summarise_masks([folder, tmp_path / "b"], {"a": 2.0})
+    summary = summarise_masks([tmp_path / "c", folder, tmp_path / "b"], {"a": 2.0})
+    assert summary["notes"] == ["centrilobular: 1 of 2 subjects without a mask: no detector."]
+    assert summary["pooled"]["centrilobular"]["n_auroc"] == 1
+    assert summary["subjects"].pop(0)["centrilobular"] == {"reason": "no detector"}
     assert summary["excluded"] == ["b"]
     assert summary["subjects"][0]["gold"] == 2.0
     assert "counts" not in summary["subjects"][0]["paraseptal"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core.detection_finetuned import load_model_to
+from drasclr_core.detection_finetuned import load_detectors, load_model_to
 from drasclr_core.detection_masks import mask_subject
 from drasclr_core.folds import read_folds
 from drasclr_core.io import run_subject_stage
@@ -14,16 +14,17 @@ from drasclr_core.subject import Subject
 def main(job):
     name, upstream = job.wildcards.id, [job.input.volume, job.input.lungs, job.input.transform]
 
-    # Outside the stage: a broken model would exclude everybody. One thread, whatever the cores: the last bits depend on
-    # it, and many subjects run beside each other.
+    # Outside the stage: a broken model or detector would exclude everybody. One thread, whatever the cores: the last
+    # bits depend on it, and many subjects run beside each other.
     model = load_model_to(job.input.model, job.params.device, threads=1)
+    fold = read_folds(job.input.folds)[name]
+    detectors = load_detectors(Path(job.input.detectors), fold, model)
 
     def work(folder):
         subject = Subject(name, *map(Path, upstream))
         truth = Path(job.input.phantom) / "truth.nii.gz" if job.input.phantom else None
         steps = {"stride": job.params.stride, "block": job.params.block}
-        fold = read_folds(job.input.folds)[name]
-        return mask_subject(subject, model, Path(job.input.detectors), fold, folder, truth=truth, **steps)
+        return {"fold": fold, **mask_subject(subject, detectors, folder, truth=truth, **steps)}
 
     run_subject_stage(job.output.masks, "dense", name, upstream, work)
 
