@@ -16,7 +16,7 @@ from drasclr_core.boxes import SUBTYPES
 from drasclr_core.detection_masks import figure_subjects, read_probability
 from drasclr_core.figure_specs import FigureSpec
 from drasclr_core.figures import GREY, Drawing, empty_drawing, new_figure
-from drasclr_core.images import read_image
+from drasclr_core.images import read_image, to_canonical
 from drasclr_core.io import CT, LUNGS, read_json, read_record
 
 COLUMNS = ["subtype", "gold", "participant_id", "slice_y_mm", "fraction"]
@@ -63,7 +63,8 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     notes = [
         f"n = {len(chosen)} subjects, drawn at random, one of each GOLD stage ({names}); run {spec.run}. Each one's "
         f"coronal slice with most lung, window {WINDOW_HU[0]} to {WINDOW_HU[1]} HU; below, the lungs in three "
-        f"dimensions, turned by {TURN_DEG:g}°. Red: p of one half or more; blue: other lung.",
+        f"dimensions from the front, turned by {TURN_DEG:g}°; the patient's right is on the left. Red: p of one half "
+        "or more; blue: other lung.",
         *masks["notes"],
     ]
     return Drawing(draw_masks(shown), data, notes)
@@ -83,11 +84,14 @@ def _chosen(subjects: Sequence[Mapping[str, Any]], seed: int) -> dict[int, str]:
 
 
 def _read_subject(ingest: Path, segment: Path, dense: Path) -> dict[str, Any]:
-    """Return what `draw_masks` takes of a subject, and where the slice is."""
-    ct = read_image(ingest / CT)
-    lungs = sitk.GetArrayFromImage(read_image(segment / LUNGS)) > 0
+    """Return what `draw_masks` takes of a subject, and where the slice is.
+
+    Whatever axes the volumes have, here they run to the left, to the back and up.
+    """
+    ct = to_canonical(read_image(ingest / CT))
+    lungs = sitk.GetArrayFromImage(to_canonical(read_image(segment / LUNGS))) > 0
     masked = [subtype for subtype in SUBTYPES if "fraction" in read_record(dense).metrics[subtype]]
-    found = {subtype: sitk.GetArrayFromImage(read_probability(dense, subtype)) for subtype in masked}
+    found = {subtype: sitk.GetArrayFromImage(to_canonical(read_probability(dense, subtype))) for subtype in masked}
     return {
         "ct_hu": sitk.GetArrayFromImage(ct),
         "lungs": lungs,
@@ -112,8 +116,8 @@ def overlay(ct_hu: npt.NDArray[Any], lungs: Mask, positive: Mask) -> Picture:
 def seen_from_front(lungs: Mask, positive: Mask) -> Picture:
     """Return the lungs, blue and clear, with what is positive in them, red: (Z, X, 3) of 0..1 on white.
 
-    Parallel rays run from front to back through masks (z, y, x; x to the left, y to the back, z up); a surface is lit
-    from the viewer's place.
+    Parallel rays run from front to back through masks (z, y, x; x to the patient's left, y to the back, z up); a
+    surface is lit from the viewer's place. The patient's right is on the left of the picture.
     """
     box = ndimage.find_objects(lungs.astype(np.int8))[0]
     step = max(1, -(-max(lungs[box].shape) // LONGEST_EDGE))
@@ -133,7 +137,7 @@ def draw_masks(shown: Mapping[int, Mapping[str, Any]]) -> Figure:
     Parameters
     ----------
     shown : mapping
-        GOLD stage -> ``ct_hu`` and ``lungs``, volumes (z, y, x), and ``positive``, subtype -> mask; of a
+        GOLD stage -> ``ct_hu`` and ``lungs``, volumes as for `seen_from_front`, and ``positive``, subtype -> mask; of a
         subtype without one only the slice is shown.
     """
     figure = new_figure(2.1 * len(shown), 11)

@@ -12,6 +12,7 @@ from drasclr_core.figure_specs import FigureSpec
 from drasclr_core.figures import make_figure
 from drasclr_core.figures_detection import draw_fractions, draw_transfer, emphysema_fractions, transfer_points
 from drasclr_core.figures_masks import BLUE, RED, overlay, seen_from_front
+from drasclr_core.figures_masks import draw as draw_masks_figure
 from drasclr_core.figures_survival import draw_survival, survival_data
 from drasclr_core.io import Record, write_record
 from drasclr_core.survival_groups import calibration, risk_groups
@@ -220,6 +221,7 @@ def subject_folders(folder, found):
     """Write the stages of the subjects a to d; return the paths of the figure of their masks."""
     lungs = np.zeros((8, 9, 10), np.uint8)
     lungs[1:7, 2:8, 1:9] = 1
+    lungs[1:7, 2:5, 1:4] = 0  # front and back, right and left differ
     stored = np.where(lungs, np.arange(10, dtype=np.uint8) * 20, 0).astype(np.uint8)
     folders = {"dense": [], "ingest": [], "segment": []}
     for subject in found["subjects"][:4]:
@@ -238,10 +240,35 @@ def subject_folders(folder, found):
     return {"masks": write(folder / "masks.json", found), **folders}
 
 
+def test_the_patients_right_is_on_the_left_and_the_front_in_front():
+    lungs = np.zeros((20, 40, 40), bool)
+    lungs[2:18, 5:35, 4:36] = True
+    ripples, right = lungs.copy(), np.zeros_like(lungs)
+    ripples[2:18:4, 30:35, 14:26] = False  # of the back: not seen
+    right[4:16, 15:25, 6:12] = True
+    np.testing.assert_array_equal(seen_from_front(ripples, right & False), seen_from_front(lungs, right & False))
+    picture = seen_from_front(lungs, right)
+    red = np.flatnonzero((picture[..., 0] > picture[..., 2] + 0.1).any(axis=0))
+    assert red.max() < picture.shape[1] / 2
+
+
+def test_the_figure_is_the_same_whatever_axes_the_volumes_have(tmp_path):
+    pictures = []
+    for axes in ("LPS", "LAS"):
+        paths = subject_folders(tmp_path / axes, masks())
+        for path in (tmp_path / axes).rglob("*.nii.gz"):
+            sitk.WriteImage(sitk.DICOMOrient(sitk.ReadImage(str(path)), axes), str(path))
+        drawing = draw_masks_figure(spec("dense_masks"), paths, {"seed": 0})
+        pictures.append([image.get_array() for each in drawing.figure.axes for image in each.images])
+    assert len(pictures[0]) == 12  # three of two subtypes of two subjects
+    for lps, las in zip(*pictures, strict=True):
+        np.testing.assert_array_equal(lps, las)
+
+
 def test_masks_of_all_stages_are_drawn(tmp_path):
     data, words = drawn(tmp_path, "dense_masks", subject_folders(tmp_path, masks()))
     found = data.set_index(["gold", "subtype"])["fraction"]
-    assert found[0, "centrilobular"] == pytest.approx(2 / 8)  # columns 7 and 8 of 1 to 8 hold 128 or more
+    assert found[0, "centrilobular"] == pytest.approx(72 / 234)  # columns 7 and 8 of 1 to 8 hold 128 or more
     assert found[4, "paraseptal"] == 0
     assert set(data["gold"]) == {0, 4}  # PRISm is no stage
     assert words["notes"][0].startswith("n = 2 subjects")
