@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from drasclr_core.box_patches import BoxPatches
 from drasclr_core.box_windows import BoxGrid, low_attenuation, model_values
 from drasclr_core.boxes import SUBTYPES
+from drasclr_core.dense import window_codes
 from drasclr_core.detection import evaluate_patches, linear_detector
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.model_folder import Model
@@ -83,8 +84,6 @@ def evaluate_location(
 def random_codes(
     grid: LandmarkGrid, atlas_lungs: sitk.Image, count: int, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Return the location codes, (count, 3), of voxels drawn from the atlas's lungs, each as likely as another."""
+    """Return the location codes, (count, 3), of windows at voxels drawn from the atlas's lungs, all equally likely."""
     voxels = np.argwhere(sitk.GetArrayViewFromImage(atlas_lungs) > 0)
-    index = rng.choice(voxels, count)[:, ::-1]
-    axes_mm = np.reshape(atlas_lungs.GetDirection(), (3, 3)) * atlas_lungs.GetSpacing()
-    return grid.code_of(index @ axes_mm.T + atlas_lungs.GetOrigin())
+    return window_codes(rng.choice(voxels, count), atlas_lungs, sitk.AffineTransform(3), grid)

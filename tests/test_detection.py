@@ -212,9 +212,14 @@ def test_random_locations_lie_in_the_lungs_of_the_atlas(model):
     lungs = sitk.GetImageFromArray(mask)
     lungs.SetOrigin((3.0, -5.0, 1.0))
     codes = random_codes(model.grid, lungs, 500, np.random.default_rng(0))
-    corners = model.grid.code_of(np.array([[15.0, 5, 5], [16, 14, 9]]))
-    assert (codes >= corners[0] - 1e-9).all()
-    assert (codes <= corners[1] + 1e-9).all()
+    voxels = np.array([[15.0, 5, 5], [16, 14, 9]])  # the first and the last of the lungs, in mm
+    released = replace(model.grid, convention="released")
+    corner_codes = random_codes(released, lungs, 500, np.random.default_rng(0))
+    # A window at a voxel has its centre half a voxel beyond, its corner 15 before: the landmark of either convention.
+    for found, to_landmark in ((codes, 0.5), (corner_codes, -15)):
+        low, high = model.grid.code_of(voxels + to_landmark)
+        np.testing.assert_allclose(found.min(axis=0), low, atol=1e-9)
+        np.testing.assert_allclose(found.max(axis=0), high, atol=1e-9)
     assert len(np.unique(codes, axis=0)) > 50
     found = list(evaluate_location(model, box_cohort(subjects=10, each=1), lungs, **COMMON, readout="penalised"))
     assert [(r["task"], r["variant"]) for r in found] == [
