@@ -71,8 +71,9 @@ def _cross_faults(rules: Rules) -> Iterator[str]:
             for code, value in codes.items():
                 if value is not None and not check.is_valid(value):
                     yield f"columns.{name}.{key}.{code}: {value!r} is no value of {name}"
-        if "implied" in column and column["implied"]["by"] not in rules["columns"]:
-            yield f"columns.{name}.implied.by: '{column['implied']['by']}' is not one of columns"
+        for index, by in enumerate(column.get("implied", {}).get("by", [])):
+            if by["column"] not in rules["columns"]:
+                yield f"columns.{name}.implied.by.{index}.column: '{by['column']}' is not one of columns"
     yield from _pattern_faults(rules["images"]["name"])
 
 

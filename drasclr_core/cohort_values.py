@@ -1,5 +1,6 @@
 """Map the columns of a cohort's own tables to those of the participants table, code by code."""
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,24 +14,35 @@ from drasclr_core.cohort_tables import Row, Subjects, code_of, examples
 from drasclr_core.documents import schema
 from drasclr_core.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 _MOST_FAULTS = 10
 
 
 @dataclass(frozen=True)
 class Column:
-    """Where a column of the participants table was found; `unused` are other places that would have done."""
+    """Where a column of the participants table was found; `unused` are other places that would have done.
+
+    `vague` are the codes that do not tell the implied value from another (``implied.vague`` of the rules).
+    """
 
     name: str
     rule: dict[str, Any]
     subjects: Subjects
     spelling: str
     codes: dict[str, Any] | None
+    vague: list[str]
     unused: list[str]
 
     @property
     def place(self) -> str:
         """The file and the column."""
         return f"{self.subjects.source.path}, column {self.spelling}"
+
+    def cell(self, subject: str) -> str:
+        """Return the cell of a subject as it stands in the table, empty where the table does not have the subject."""
+        row = self.subjects.rows.get(subject)
+        return "" if row is None else row.cells[self.spelling.lower()]
 
 
 @dataclass
@@ -47,9 +59,10 @@ def find_columns(tables: Mapping[str, Subjects], rules: Rules) -> dict[str, Colu
     for name, rule in rules["columns"].items():
         places = list(_places(name, rule, tables, rules))
         if places:
-            subjects, spelling, codes = places[0]
+            subjects, spelling, base = places[0]
             unused = [f"{other.source.path.name} {again}" for other, again, _ in places[1:]]
-            found[name] = Column(name, rule, subjects, spelling, codes, unused)
+            vague = rule.get("implied", {}).get("vague", {}).get(base, [])
+            found[name] = Column(name, rule, subjects, spelling, codes_of(rule, base), vague, unused)
     return found
 
 
@@ -70,11 +83,11 @@ def read_values(columns: Mapping[str, Column], subjects: list[str], rules: Rules
     InputError
         Naming every code or number that is not allowed, with its file, column, subject, line and value.
     """
-    values = Values()
+    values, missing = Values(), ["", *rules["missing"]]
     faults: list[str] = []
     for name, column in columns.items():
         values.cells[name] = {}
-        reader = _Reader(column, ["", *rules["missing"]])
+        reader = _Reader(column, missing)
         for subject in subjects:
             row = column.subjects.rows.get(subject)
             value = None if row is None else reader.read(subject, row)
@@ -82,7 +95,7 @@ def read_values(columns: Mapping[str, Column], subjects: list[str], rules: Rules
                 values.cells[name][subject] = value
         faults += reader.told()
         values.notes[name] += reader.notes()
-    faults += _imply(columns, values, subjects)
+    faults += _imply(columns, values, subjects, missing)
     if faults:
         told = "\n  ".join(faults)
         raise InputError(
@@ -138,31 +151,53 @@ class _Reader:
 
 def _places(
     name: str, rule: dict[str, Any], tables: Mapping[str, Subjects], rules: Rules
-) -> Iterator[tuple[Subjects, str, dict[str, Any] | None]]:
+) -> Iterator[tuple[Subjects, str, str]]:
+    """Yield every table that has the column, the name as it is spelt there, and the rules' name for it."""
     for role in rule["tables"]:
         for base in rule["names"] if role in tables else []:
             for alias in aliases(rules, [base]):
                 if alias.lower() in tables[role].source.names:
-                    yield tables[role], tables[role].source.names[alias.lower()], codes_of(rule, base)
+                    yield tables[role], tables[role].source.names[alias.lower()], base
 
 
-def _imply(columns: Mapping[str, Column], values: Values, subjects: list[str]) -> Iterator[str]:
+def _imply(columns: Mapping[str, Column], values: Values, subjects: list[str], missing: list[str]) -> Iterator[str]:
     """Fill in values that follow from another column's code; yield contradictions."""
-    for name, column in columns.items():
-        implied = column.rule.get("implied")
-        if implied is None or implied["by"] not in columns:
+    for column in columns.values():
+        if "implied" in column.rule:
+            yield from _imply_column(column, columns, values, subjects, missing)
+
+
+def _imply_column(
+    column: Column, columns: Mapping[str, Column], values: Values, subjects: list[str], missing: list[str]
+) -> Iterator[str]:
+    implied, cells = column.rule["implied"], values.cells[column.name]
+    sources = [(columns[by["column"]], by) for by in implied["by"] if by["column"] in columns]
+    kept: dict[str, list[str]] = defaultdict(list)
+    contradicted: dict[str, list[str]] = defaultdict(list)
+    unknown = 0
+    for subject in subjects:
+        vague = code_of(column.cell(subject)) in column.vague
+        decisive = next(((source, by) for source, by in sources if source.cell(subject) not in missing), None)
+        if decisive is None:
+            unknown += vague and cells.pop(subject, None) is not None
             continue
-        by = columns[implied["by"]]
-        contradicted = []
-        for subject in subjects:
-            row = by.subjects.rows.get(subject)
-            if row is None or code_of(row.cells[by.spelling.lower()]) != implied["code"]:
-                continue
-            if values.cells[name].get(subject) in implied["contradicts"]:
-                contradicted.append(f"{subject} ({column.spelling} says {values.cells[name][subject]})")
-            values.cells[name][subject] = implied["value"]
-        if contradicted:
-            yield f"{by.place}: {implied['code']} means {name} {implied['value']}: {examples(contradicted)}"
+        source, by = decisive
+        if code_of(source.cell(subject)) != by["code"]:
+            continue
+        said = cells.get(subject)
+        if said in (None, implied["value"]) or vague:
+            cells[subject] = implied["value"]
+        else:
+            told = f"{source.place}: {by['code']} means {column.name} {implied['value']}"
+            group = contradicted if said in by["contradicts"] else kept
+            group[told].append(f"{subject} ({column.spelling} says {said})")
+    for told, who in kept.items():
+        logger.warning("%s; kept as the column itself says: %s", told, examples(who))
+        values.notes[column.name].append(f"{len(who)} kept against {told.rpartition(', column ')[2]}")
+    if unknown:
+        codes = ", ".join(column.vague)
+        values.notes[column.name].append(f"{unknown} with {codes}, who may be {implied['value']} too: empty")
+    yield from (f"{told}: {examples(who)}" for told, who in contradicted.items())
 
 
 def _pair_survival(values: Values) -> None:

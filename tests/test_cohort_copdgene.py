@@ -143,6 +143,35 @@ def test_never_smoked_and_smoking_now_contradict(study):
     assert "column finalGold: -2 means smoking_status never: 10002K (SmokCigNow says current)" in study.refused()
 
 
+def test_a_former_smoker_who_is_said_to_have_never_smoked_stays_one_with_a_warning(study, caplog):
+    study.pheno(finalGold="-2", smoking_status="1")
+    text = study.run()
+    assert study.frame().loc["10002K", "smoking_status"] == "former"
+    assert "column finalGold: -2 means smoking_status never; kept as the column itself says: 10002K" in caplog.text
+    assert "1 kept against finalGold: -2 means smoking_status never" in text
+
+
+@pytest.mark.parametrize(
+    ("pack_years", "smoking"),
+    [("0", "never"), ("0.0", "never"), ("12.5", "former"), ("NA", None)],
+)
+def test_without_a_stage_the_pack_years_tell_who_never_smoked(study, pack_years, smoking):
+    study.pheno(finalGold="", SmokCigNow="0", ATS_PackYears=pack_years)
+    text = study.run()
+    found = study.frame().loc["10002K", "smoking_status"]
+    assert (None if found != found else found) == smoking
+    assert ("1 with 0, who may be never too: empty" in text) == (smoking is None)
+
+
+def test_who_has_a_stage_has_smoked_and_who_smokes_does_so_without_pack_years(study):
+    study.pheno(finalGold="0", SmokCigNow="0", ATS_PackYears="0")
+    study.run()
+    assert study.frame().loc["10002K", "smoking_status"] == "former"
+    study.pheno(finalGold="", SmokCigNow="1", ATS_PackYears="0")
+    study.run(overwrite=True)
+    assert study.frame().loc["10002K", "smoking_status"] == "current"
+
+
 def test_deaths_and_incomplete_follow_up(study):
     study.write(
         "mortality",
