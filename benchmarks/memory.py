@@ -61,7 +61,7 @@ def settings_of(path, run):
     config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     check_config(config)
     chosen = pretrain_settings(config, run)
-    del chosen["processes"]
+    del chosen["processes"], chosen["nodes"]
     chosen["cpu_threads"] = min(chosen["cpu_threads"], os.cpu_count())  # more of them wait for each other
     if not torch.cuda.is_available():
         chosen |= {"device": "cpu", "precision": "float32"}  # bfloat16 is refused on a CPU

@@ -141,13 +141,15 @@ def _atlas_faults(config: Config) -> Iterator[str]:
 
 
 def _pretrain_faults(settings: dict[str, Any], prefix: str, listed: int) -> Iterator[str]:
-    batch, groups, processes = settings["batch_size"], settings["groups"], settings["processes"]
+    batch, groups, processes, nodes = (settings[key] for key in ("batch_size", "groups", "processes", "nodes"))
     if batch % groups:
         yield f"{prefix}: groups ({groups}) does not divide batch_size ({batch})"
     elif settings["epochs"] and batch == groups:
         yield f"{prefix}: batch_size ({batch}) leaves one subject to each of the groups ({groups}): statistics need two"
     if groups % processes:
         yield f"{prefix}: processes ({processes}) does not divide groups ({groups})"
+    if processes % nodes:
+        yield f"{prefix}: nodes ({nodes}) does not divide processes ({processes})"
     if batch > settings["queue_size"]:
         yield f"{prefix}: queue_size ({settings['queue_size']}) is less than one batch ({batch})"
     limit, margin = settings["time_limit_minutes"], settings["margin_minutes"]

@@ -1,10 +1,5 @@
 """Helpers of what comes after the atlas - runs, their settings and paths. Functions only here."""
 
-import json
-import math
-import shlex
-import sys
-
 from drasclr_core.config import digest, is_pretrained, pretrain_settings, same_run
 from drasclr_core.settings import UPKEEP
 
@@ -46,72 +41,8 @@ def decisive_settings(run):
     if not is_pretrained(config, run):
         return config["runs"][run].get("params", {})
     settings = pretrain_settings(config, run)
-    harmless = {"processes", *UPKEEP}
+    harmless = {"processes", "nodes", *UPKEEP}
     return {key: value for key, value in settings.items() if key not in harmless}
-
-
-def upkeep(wildcards):
-    """Return the settings that change no result. As a resource: a parameter that changes would train again."""
-    settings = pretrain_settings(config, wildcards.run)
-    # The table is no input: another label must not train again. It is there before any training, see cohort.smk.
-    probe = {
-        "participants": f"results/{wildcards.cohort}/participants.tsv",
-        "folds": config["evaluation"]["folds"],
-        "readout": config["evaluation"]["readout"],
-    }
-    return json.dumps(
-        {"resources": {"probe": probe, **{key: settings[key] for key in UPKEEP}}}
-    )
-
-
-def launcher(wildcards):
-    """Return what starts the training: in a conda environment its Python, else the one that runs Snakemake."""
-    methods = workflow.deployment_settings.deployment_method
-    in_conda = any(method.name == "CONDA" for method in methods)
-    python = "python" if in_conda else shlex.quote(sys.executable)
-    processes = pretrain_settings(config, wildcards.run)["processes"]
-    if processes == 1:
-        return python
-    torchrun = shlex.quote(repo("workflow_scripts/_torchrun.py"))
-    return f"{python} {torchrun} --standalone --nproc-per-node {processes}"
-
-
-def training_threads(wildcards):
-    settings = pretrain_settings(config, wildcards.run)
-    return settings["processes"] * settings["cpu_threads"]
-
-
-def training_minutes():
-    """Return the longest time limit of a run, for a cluster to know; None, no resource, if one has none."""
-    limits = [
-        pretrain_settings(config, run)["time_limit_minutes"] for run in PRETRAINED_RUNS
-    ]
-    return None if None in limits or not limits else math.ceil(max(limits))
-
-
-def training_job(wildcards):
-    """Return the pretraining job as its script takes it; all that decides the patches is part of it.
-
-    A function of the wildcards alone: a parameter made of `input` or `output` would not count as changed.
-    """
-    provenance = {
-        **patch_settings(wildcards.atlas),
-        "stage_versions": STAGE_VERSIONS,
-    }
-    folder = f"results/{wildcards.cohort}/{wildcards.atlas}"
-    return json.dumps(
-        {
-            "input": {
-                "bank": f"{folder}/bank.zarr",
-                "atlas": f"results/atlases/{wildcards.atlas}/lung_mask.nii.gz",
-            },
-            "output": {"model": f"{folder}/runs/{wildcards.run}/model"},
-            "params": {
-                "settings": decisive_settings(wildcards.run),
-                "provenance": provenance,
-            },
-        }
-    )
 
 
 def method_code(wildcards):

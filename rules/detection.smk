@@ -54,6 +54,8 @@ rule detect_linear:
     conda:
         "../envs/core.yaml"
     threads: config["pretrain"]["cpu_threads"]
+    resources:
+        gres=gpus(config["pretrain"]["device"]),
     params:
         sliding=box_sliding(),
         judged={**judged(), "readout": config["evaluation"]["readout"]},
@@ -87,6 +89,8 @@ rule perturb_location:
     conda:
         "../envs/core.yaml"
     threads: config["pretrain"]["cpu_threads"]
+    resources:
+        gres=gpus(config["pretrain"]["device"]),
     params:
         sliding=box_sliding(),
         judged={**judged(), "readout": config["evaluation"]["readout"]},
@@ -107,6 +111,8 @@ rule finetune_detectors:
     conda:
         "../envs/core.yaml"
     threads: config["pretrain"]["cpu_threads"]
+    resources:
+        gres=gpus(config["pretrain"]["device"]),
     params:
         settings=finetuning(),
         sliding=box_sliding(),
@@ -128,6 +134,8 @@ rule transfer_detectors:
     conda:
         "../envs/core.yaml"
     threads: config["pretrain"]["cpu_threads"]
+    resources:
+        gres=gpus(config["pretrain"]["device"]),
     params:
         fractions=config["detection"]["fractions"],
         settings=finetuning(),

@@ -22,6 +22,8 @@ rule mask_emphysema:
         "logs/{cohort}/{atlas}/mask_emphysema/{run}/{id}.log",
     conda:
         "../envs/core.yaml"
+    resources:
+        gres=gpus(config["pretrain"]["device"]),
     params:
         stride=config["dense"]["stride"],
         block=config["dense"]["block"],

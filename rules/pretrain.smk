@@ -37,6 +37,7 @@ rule pretrain_encoder:
         model=directory("results/{cohort}/{atlas}/runs/{run}/model"),
     log:
         "logs/{cohort}/{atlas}/pretrain_encoder/{run}.log",
+    retries: training_retries()
     conda:
         "../envs/core.yaml"
     threads: training_threads
@@ -45,6 +46,11 @@ rule pretrain_encoder:
         script=repo("workflow_scripts/pretrain_encoder.py"),
         upkeep=upkeep,
         runtime=training_minutes(),
+        nodes=training_nodes,
+        tasks=training_nodes,
+        mpi=training_mpi,
+        cpus_per_task=node_cpus,
+        gres=training_gpus,
     params:
         job=training_job,
     shell:

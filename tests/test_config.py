@@ -78,6 +78,7 @@ def test_all_faults_are_told_at_once():
         ({"runs.drasclr.params.groups": 3}, "runs.drasclr.params: groups (3) does not divide batch_size (32)"),
         ({"runs.drasclr.params.groups": 32}, "runs.drasclr.params: batch_size (32) leaves one subject to each of the"),
         ({"runs.drasclr.params.processes": 4}, "runs.drasclr.params: processes (4) does not divide groups (2)"),
+        ({"runs.drasclr.params.nodes": 2}, "runs.drasclr.params: nodes (2) does not divide processes (1)"),
         ({"runs.drasclr.params.queue_size": 8}, "runs.drasclr.params: queue_size (8) is less than one batch (32)"),
         ({"pretrain.time_limit_minutes": 5}, "pretrain: margin_minutes (5) leaves nothing of time_limit_minutes (5)"),
         ({"runs.drasclr.params.neighbours": 4}, "runs.drasclr.params: neighbours (4) is more than landmarks.neighbour"),

@@ -97,6 +97,7 @@ EVERYTHING_RESAMPLED = (
                 "pretrain.log_steps": 3,
                 "pretrain.row_memory_gb": 0.5,
                 "pretrain.processes": 2,
+                "pretrain.nodes": 2,
                 "bank.memory_gb": 1,
                 "storage.keep": ["bank"],
             },
