@@ -123,15 +123,19 @@ def auroc_of_counts(counts: npt.ArrayLike) -> float | None:
     return float(positives @ below / (negatives.sum() * positives.sum()))
 
 
-def summarise_masks(folders: Iterable[str | Path], gold: Mapping[str, float]) -> dict[str, Any]:
+def summarise_masks(
+    folders: Iterable[str | Path], gold: Mapping[str, float], wanted: int | None = None
+) -> dict[str, Any]:
     """Return the masks of a cohort in figures.
 
     Parameters
     ----------
     folders : iterable of paths
-        Of the subjects, as `mask_subject` filled them, each with its record.
+        Of the subjects, as `mask_subject` filled them, each with its record; in the order in which they were drawn.
     gold : mapping
         Participant id -> GOLD stage (-1 PRISm); who lacks one is absent.
+    wanted : int, optional
+        Of the subjects that are not excluded, as many, the first drawn; the others were spares.
 
     Returns
     -------
@@ -142,7 +146,7 @@ def summarise_masks(folders: Iterable[str | Path], gold: Mapping[str, float]) ->
         all subjects together, ``mean_dice`` and ``mean_auroc`` over ``n_dice`` and ``n_auroc`` subjects.
     """
     records = [read_record(folder) for folder in folders]
-    used = [record for record in records if not record.excluded]
+    used = [record for record in records if not record.excluded][:wanted]
     subjects = []
     for record in used:
         figures = {name: {k: v for k, v in record.metrics[name].items() if k != "counts"} for name in SUBTYPES}

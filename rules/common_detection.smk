@@ -1,5 +1,6 @@
 """Helpers of the emphysema detectors - boxes, the subjects they need, what is slid over. Functions only here."""
 
+import math
 import random
 
 from drasclr_core.boxes import choose_healthy, healthy_ids, read_boxes
@@ -78,11 +79,19 @@ def judged():
 
 
 def masked_ids(cohort):
-    """Return the subjects of the dense masks: all, or as many as dense.subjects, drawn at random."""
-    ids, wanted = sorted(rows(cohort)), config["dense"]["subjects"]
-    if wanted is None or wanted >= len(ids):
-        return ids
-    return sorted(random.Random(config["seed"]).sample(ids, wanted))
+    """Return the subjects of the dense masks, as drawn: all whom the table does not exclude, or dense.subjects of them.
+
+    Whom a stage will exclude is not known yet: for them there are spares, as many as the gate lets pass.
+    """
+    ids = sorted(
+        id for id, row in rows(cohort).items() if not row.get("exclude_reason")
+    )
+    wanted = config["dense"]["subjects"]
+    drawn = random.Random(config["seed"]).sample(ids, len(ids))
+    passing = 1 - config["preprocess"]["max_excluded_fraction"]
+    if wanted is None or wanted >= passing * len(ids):
+        return drawn
+    return drawn[: math.ceil(wanted / passing)]
 
 
 def masks(wildcards):

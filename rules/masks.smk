@@ -3,7 +3,7 @@
 Reads:   ingest, segment, register of a subject; a run's model and detector; a phantom's truth
 Writes:  results/{cohort}/{atlas}/runs/{run}/dense/{id}/  {subtype}.nii.gz: 255 times the probability; record.json
          results/{cohort}/{atlas}/runs/{run}/dense.json   all masks in figures
-Config:  dense, pretrain.cpu_threads, pretrain.device
+Config:  dense, preprocess.max_excluded_fraction, pretrain.cpu_threads, pretrain.device
 """
 
 
@@ -44,5 +44,7 @@ rule summarise_masks:
         "logs/{cohort}/{atlas}/summarise_masks/{run}.log",
     conda:
         "../envs/core.yaml"
+    params:
+        subjects=config["dense"]["subjects"],
     script:
         "../workflow_scripts/summarise_masks.py"

@@ -44,3 +44,23 @@ def test_a_figure_says_what_it_lacks(tmp_path, changes, message):
     process = snakemake(tmp_path, small(changes), "--dry-run", "results/figure4.png")
     assert process.returncode != 0
     assert message in process.stdout + process.stderr
+
+
+@pytest.mark.parametrize(
+    ("wanted", "passing", "masked"),
+    [(4, 0.5, 8), (10, 0.5, 18), (None, 1.0, 18)],
+    ids=["spares", "no more than there are", "all"],
+)
+def test_masks_are_of_included_subjects_drawn_at_random_with_spares(tmp_path, wanted, passing, masked):
+    ids = [f"a{number:02d}" for number in range(20)]
+    out = {"a03": "no lungs", "a07": "withdrawn"}
+    lines = ["participant_id\timage\texclude_reason", *(f"{id_}\t{id_}.nii.gz\t{out.get(id_, '')}" for id_ in ids)]
+    (tmp_path / "clinic.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (tmp_path / "boxes.tsv").write_text("participant_id\tsubtype\tx_mm\ty_mm\tz_mm\n", encoding="utf-8")
+    clinic = {"participants": "clinic.tsv", "boxes": "boxes.tsv"}
+    config = small({"cohorts.clinic": clinic, "roles.copd": "clinic", "pretrain.batch_size": 4})
+    config["preprocess"]["max_excluded_fraction"] = 1 - passing
+    config["dense"]["subjects"] = wanted
+    found = {job.split()[1] for job in planned_jobs(tmp_path, config, "results/figure4.png") if "mask_emph" in job}
+    assert len(found) == masked
+    assert not found & set(out)

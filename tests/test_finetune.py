@@ -172,5 +172,7 @@ def test_a_mask_is_written_and_judged_by_the_truth(tmp_path):
     assert summary["subjects"].pop(0)["centrilobular"] == {"reason": "no detector"}
     assert summary["excluded"] == ["b"]
     assert summary["subjects"][0]["gold"] == 2.0
+    drawn = [tmp_path / "b", folder, tmp_path / "c"]  # the third is a spare for the first
+    assert summarise_masks(drawn, {"a": 2.0}, wanted=1) == summarise_masks(drawn[:2], {"a": 2.0})
     assert "counts" not in summary["subjects"][0]["paraseptal"]
     assert summary["pooled"]["paraseptal"]["auroc"] == metrics["paraseptal"]["auroc"]

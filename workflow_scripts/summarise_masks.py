@@ -10,7 +10,7 @@ from drasclr_core.io import write_json
 def main(job):
     rows = read_participant_rows(job.input.participants)
     gold = {row["participant_id"]: float(row["gold"]) for row in rows if row.get("gold")}
-    write_json(job.output.summary, summarise_masks(job.input.masks, gold))
+    write_json(job.output.summary, summarise_masks(job.input.masks, gold, job.params.subjects))
 
 
 if __name__ == "__main__":
