@@ -3,12 +3,7 @@
 Config:  config.yaml, or the complete file given by --configfile
 """
 
-import os
 from pathlib import Path
-
-# Threads that wait for one another give way soon (libgomp spins for milliseconds): on cores that other work shares, a
-# training is three times faster (docs/benchmarks.md). Jobs inherit it.
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 if not config:
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch's: large tensors in large pages, much less work to get
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # waiting threads give way soon: cores may be shared with other work
 
 SECTIONS = ("input", "output", "params", "wildcards", "resources")
 
