@@ -34,7 +34,7 @@ def main() -> int:
     """Run all and print; return the exit status."""
     chosen = sys.argv[1:]
     benchmarks = [(name, chosen) for name in ("layers", "step", "embedding")]
-    benchmarks += [("rows", []), ("dense", []), ("memory", []), ("memory", PAPER)]
+    benchmarks += [("busy", []), ("rows", []), ("dense", []), ("memory", []), ("memory", PAPER)]
     figures = [row for name, options in benchmarks for row in run(name, options)]
     print("\n## Figures and goals\n")
     print_table(FIGURES_HEADER, figures)
