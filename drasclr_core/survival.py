@@ -103,7 +103,7 @@ def evaluate_survival(
         "n_left_out": len(embedded) - len(usable),
         "deaths": int(usable["died"].sum()),
         "reason": reason,
-        "notes": [] if reason else _notes(variant, wanted, present, embedded, table, horizons, results),
+        "notes": [] if reason else _notes(variant, present, embedded, table, horizons, results),
         "horizons_days": dict(zip(_HORIZON_NAMES, horizons, strict=True)),
         "folds": results,
         "summary": _summary(results, resampled),
@@ -245,7 +245,6 @@ def _unusable(
 
 def _notes(
     variant: str,
-    wanted: list[str],
     present: list[str],
     embedded: pd.DataFrame,
     table: pd.DataFrame,
@@ -260,9 +259,10 @@ def _notes(
         "The paper names no estimator: its values stand beside Uno's.",
         f"The bootstrap draws the subjects of each fold anew ({RESAMPLES} times) and fits no model again.",
     ]
-    absent = [column for column in wanted if column not in present]
-    if absent:
-        notes.append(f"Not in the participants table, so in no model: {', '.join(absent)}.")
+    for columns, models in ((CONFOUNDERS, "in no model"), (COLUMN_SETS[variant], f"not in the model of {variant}")):
+        absent = [column for column in columns if column not in present]
+        if absent:
+            notes.append(f"Not in the participants table, so {models}: {', '.join(absent)}.")
     missing = {column: int(embedded[column].isna().sum()) for column in [*_OUTCOME, *present]}
     if any(missing.values()):
         counts = ", ".join(f"{column} {count}" for column, count in missing.items() if count)

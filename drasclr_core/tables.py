@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from drasclr_core.errors import InputError
@@ -95,27 +95,50 @@ def provenance_notes(
         If the evaluations differ in readout, seed or number of folds.
     """
     readouts, seed, folds = common_settings(list(results.values()))
-    counted: dict[str, set[int]] = {}
-    for result in results.values():
-        counted.setdefault(result["task"], set()).add(result["n"])
-    counts = ", ".join(f"{task} {_range(numbers)}" for task, numbers in sorted(counted.items()))
     reasons = sorted({f"{result['task']}: {result['reason']}." for result in results.values() if result["reason"]})
     unconverged = sorted(
         f"{run} / {name}: the model did not converge in every fold."
         for (run, name), result in results.items()
         if not all(fold["converged"] for fold in result["folds"])
     )
-    spreads = sorted({_spread(task) for task in counted})
-    notes = sorted({note for result in results.values() for note in result["notes"]})
+    spreads = sorted({_spread(result["task"]) for result in results.values()})
     return [
         f"Mean ± standard deviation ({', '.join(spreads)}) over {folds} folds by subject; readout: "
         f"{', '.join(readouts)}; seed {seed}.",
-        f"Cohort: {cohort}. Subjects, or patches, with the label, by task: {counts}.",
+        f"Cohort: {cohort}. Subjects, or patches, with the label, by task: {_counts(list(results.values()))}.",
         *reasons,
         *unconverged,
-        *notes,
+        *sorted(set(_notes(results))),
         f"Configuration {config_hash}.",
     ]
+
+
+def _counts(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return n by task, and by variant where these differ; a range where the runs of one differ."""
+    counted: dict[str, dict[str, set[int]]] = {}
+    for result in results:
+        if not result["reason"]:  # whose n is of nothing in the table
+            counted.setdefault(result["task"], {}).setdefault(result["variant"] or "", set()).add(result["n"])
+    counts = []
+    for task, variants in sorted(counted.items()):
+        ranges = {name: _range(numbers) for name, numbers in sorted(variants.items())}
+        alike = len(set(ranges.values())) == 1
+        by_variant = ", ".join(f"{name} {numbers}" for name, numbers in ranges.items())
+        counts.append(f"{task} {next(iter(ranges.values()))}" if alike else f"{task} ({by_variant})")
+    return ", ".join(counts) or "none"
+
+
+def _notes(results: Mapping[tuple[str, str], Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what the evaluations say; with the runs' names where not all of a task and variant say it."""
+    runs: dict[tuple[str, str | None], set[str]] = {}
+    saying: dict[tuple[str, str | None, str], set[str]] = {}
+    for (run, _), result in results.items():
+        kind = (result["task"], result["variant"])
+        runs.setdefault(kind, set()).add(run)
+        for note in result["notes"]:
+            saying.setdefault((*kind, note), set()).add(run)
+    for (task, variant, note), who in saying.items():
+        yield note if who == runs[task, variant] else f"{', '.join(sorted(who))}: {note}"
 
 
 def _spread(task: str) -> str:

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
+from drasclr_core import __version__
 from drasclr_core.errors import InputError
 from drasclr_core.figures import new_figure, write_figure
 from drasclr_core.figures_training import describe_training, draw_training, training_curves
@@ -221,6 +222,11 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
 
 
 # Versions
+
+
+def test_the_commit_is_said_to_be_that_of_the_page(page):
+    words = " ".join(page.text.split())
+    assert f"Page rendered by drasclr {__version__} at commit 0123456789ab with configuration" in words
 
 
 def test_no_commit_is_named_outside_of_a_checkout(tmp_path):

@@ -179,7 +179,8 @@ def test_absent_columns_are_said_and_left_out():
     participants, features, folds = cohort()
     found = evaluate(participants.drop(columns="race"), without_features(features), folds, "spirometry")
     assert found["reason"] is None
-    assert "Not in the participants table, so in no model: race, fev1_fvc." in found["notes"]
+    assert "Not in the participants table, so in no model: race." in found["notes"]
+    assert "Not in the participants table, so not in the model of spirometry: fev1_fvc." in found["notes"]
     assert found["summary"]["uno_p50"]["mean"] > 0.55  # fev1pp
 
 

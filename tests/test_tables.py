@@ -261,7 +261,7 @@ def test_provenance_names_what_a_reader_needs():
         "readout: plain",
         "seed 0",
         "Cohort: phantom",
-        "gold 0-35, log_fev1pp 36-37",
+        "by task: gold 35, log_fev1pp 36-37.",  # one gold has no n, for the reason that is said
         "gold: no column gold.",
         "own / log_fev1pp: the model did not converge",
         "Configuration 0f3a.",
@@ -318,6 +318,17 @@ def test_a_run_has_a_row_for_each_variant(tmp_path):
     notes = provenance_notes(results, cohort="phantom", config_hash="0f3a")
     assert "readout: end to end, plain;" in notes[0]
     assert notes.count("Boxes.") == 1
+
+
+def test_n_is_stated_by_variant_and_a_note_of_one_run_names_it():
+    results = {
+        ("a", "survival-bode"): result({}, n=33, variant="bode", task="survival", notes=["All.", "Bode."]),
+        ("a", "survival-imaging"): result({}, n=35, variant="imaging", task="survival", notes=["All."]),
+        ("b", "survival-imaging"): result({}, n=35, variant="imaging", task="survival", notes=["All.", "No x."]),
+    }
+    notes = provenance_notes(results, cohort="phantom", config_hash="0f3a")
+    assert notes[1].endswith("by task: survival (bode 33, imaging 35).")
+    assert notes[2:-1] == ["All.", "Bode.", "b: No x."]
 
 
 @pytest.mark.parametrize(
