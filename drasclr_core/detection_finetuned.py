@@ -172,6 +172,7 @@ def evaluate_transfer(
     *,
     stride: int,
     block: int,
+    work: Path,
     **common: Any,
 ) -> list[dict[str, Any]]:
     """Judge fine-tuning on parts of the training patches, from the trained weights and from scratch.
@@ -185,6 +186,9 @@ def evaluate_transfer(
         Above 0, at most 1.
     model, patches, settings, stride, block
         As for `evaluate_finetuned`.
+    work : path
+        Folder of unfinished state, of these arguments alone: each point is kept there, and none that is there is made
+        again.
     **common
         ``run, seed, fold_count``.
 
@@ -204,11 +208,14 @@ def evaluate_transfer(
         chosen = patches.take(patches.detection(subtype))
         labels, points = chosen.subtypes == subtype, []
         for start, fraction in ((start, fraction) for start in starts for fraction in sorted(fractions)):
-            logger.info("%s, %s, %g of the annotations", subtype, start, fraction)
-            whole = finetuned_detector(starts[start], chosen, labels, settings, common["seed"], (stride, block))
-            part = _on_part(whole, labels, fraction, common["seed"])
-            name, readout = f"{subtype}_detection", {"readout": FINETUNED}
-            found = evaluate_patches(name, "finetuned", chosen, labels, part, **common, **readout)
+            path = work / f"{subtype}-{start}-{fraction:g}.json"
+            logger.info("%s, %s, %g of the annotations: %s", subtype, start, fraction, path)
+            if not path.exists():
+                whole = finetuned_detector(starts[start], chosen, labels, settings, common["seed"], (stride, block))
+                part = _on_part(whole, labels, fraction, common["seed"])
+                name, readout = f"{subtype}_detection", {"readout": FINETUNED}
+                write_json(path, evaluate_patches(name, "finetuned", chosen, labels, part, **common, **readout))
+            found = read_json(path)
             points.append({"start": start, "fraction": fraction, "folds": found["folds"], "summary": found["summary"]})
         shared = {key: found[key] for key in ("run", "seed", "fold_count", "n", "reason", "notes")}
         curves.append({"subtype": subtype, **shared, "points": points})

@@ -8,6 +8,7 @@ from box_cohort import box_cohort
 from safetensors import SafetensorError
 from toy_bank import toy_grid
 
+from drasclr_core import detection_finetuned
 from drasclr_core.box_windows import BoxGrid, model_values
 from drasclr_core.detection_finetuned import (
     evaluate_finetuned,
@@ -121,15 +122,23 @@ def test_a_part_of_the_annotations_is_a_share_of_either_kind_and_grows():
     assert (parts[2] == train).all()
 
 
-def test_transfer_is_judged_from_trained_weights_and_from_scratch():
+def test_transfer_is_judged_from_trained_weights_and_from_scratch_and_goes_on_when_broken_off(tmp_path, monkeypatch):
     patches = box_cohort(subjects=8, each=2, folds=2)
-    curves = evaluate_transfer(new_model(), patches, SETTINGS, [1.0, 0.5], stride=5, block=5, **COMMON)
+    again = {**COMMON, "stride": 5, "block": 5, "work": tmp_path}
+    curves = evaluate_transfer(new_model(), patches, SETTINGS, [1.0, 0.5], **again)
     assert [curve["subtype"] for curve in curves] == ["centrilobular", "paraseptal"]
     points = curves[0]["points"]
     wanted = [(start, fraction) for start in ("pretrained", "scratch") for fraction in (0.5, 1.0)]
     assert [(p["start"], p["fraction"]) for p in points] == wanted
     assert [p["folds"][0]["n_used"] for p in points] == [4, 8, 4, 8]
     assert curves[1]["reason"] == "no annotated box"
+
+    (tmp_path / "centrilobular-scratch-1.json").unlink()
+    starts = []
+    make = detection_finetuned.finetuned_detector
+    monkeypatch.setattr(detection_finetuned, "finetuned_detector", lambda *args: starts.append(args[0]) or make(*args))
+    assert evaluate_transfer(new_model(), patches, SETTINGS, [1.0, 0.5], **again) == curves
+    assert len(starts) == 1  # all others were there
     scratch = [untrained_like(new_model(), seed).encoder.convs[0].weight for seed in (0, 0, 1)]
     assert torch.equal(scratch[0], scratch[1])
     assert not torch.equal(scratch[0], scratch[2])

@@ -1,8 +1,15 @@
-"""Fine-tune on parts of the annotations, from the trained weights and from scratch."""
+"""Fine-tune on parts of the annotations, from the trained weights and from scratch.
+
+Finished points lie in work/ until all are: a job that was broken off goes on.
+"""
+
+import shutil
+from pathlib import Path
 
 from _job import run
 
 from drasclr_core.box_patches import read_box_patches
+from drasclr_core.config import digest
 from drasclr_core.detection_finetuned import evaluate_transfer, load_model_to
 from drasclr_core.finetune import FinetuneSettings
 from drasclr_core.io import write_json
@@ -12,10 +19,17 @@ def main(job):
     sliding, settings = job.params.sliding, FinetuneSettings(**job.params.settings)
     model = load_model_to(job.input.model, sliding["device"], sliding["threads"])
     patches, common = read_box_patches(job.input.patches), {**job.params.judged, "run": job.wildcards.run}
+    # Patches or a model that were made again are others.
+    made = [
+        Path(job.input.patches, "zarr.json").stat().st_mtime_ns,
+        Path(job.input.model, "model.json").stat().st_mtime_ns,
+    ]
+    work = Path("work") / digest([job.output.centrilobular, vars(job.params), made])
     steps = {"stride": sliding["stride"], "block": sliding["block"]}
-    found = evaluate_transfer(model, patches, settings, job.params.fractions, **steps, **common)
+    found = evaluate_transfer(model, patches, settings, job.params.fractions, **steps, work=work, **common)
     for path, curve in zip((job.output.centrilobular, job.output.paraseptal), found, strict=True):
         write_json(path, curve)
+    shutil.rmtree(work)
 
 
 if __name__ == "__main__":
