@@ -12,7 +12,8 @@ from drasclr_core.settings import UPKEEP
 def upkeep(wildcards):
     """Return the settings that change no result. As a resource: a parameter that changes would train again."""
     settings = pretrain_settings(config, wildcards.run)
-    # The table is no input: another label must not train again. It is there before any training, see cohort.smk.
+    # The table is no input: another label must not train again, and ancient() would hide a changed parameter while the
+    # table is checked again. It is there before any training by the priorities of its rules, see cohort.smk.
     probe = {
         "participants": f"results/{wildcards.cohort}/participants.tsv",
         "folds": config["evaluation"]["folds"],

@@ -168,6 +168,14 @@ def test_an_edit_of_a_participant_reruns_what_it_must(finished, tmp_path):
     assert planned(folder) == chain
 
 
+def test_a_label_and_a_parameter_changed_at_once_train_what_the_parameter_changes(finished, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder, copy_function=shutil.copy2)
+    write_table(folder, fev1pp=70)
+    config = changed(CONFIG, {"runs.drasclr.params.neighbours": 1})
+    assert planned(folder, config) == {"check_participants"} | trained("drasclr") | evaluated(*FITTED, *ENCODERS)
+
+
 def refused(folder, changes):
     """Return what Snakemake says of a configuration before any job."""
     process = snakemake(folder, changed(CONFIG, changes), "results/table2.csv")
