@@ -1,22 +1,20 @@
 """A training as a job: its work folder, its settings, the finished model folder."""
 
-import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from drasclr_core.bank import Bank, open_bank
 from drasclr_core.checkpoint import drop_checkpoints
 from drasclr_core.config import digest
-from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_directory
 from drasclr_core.model_folder import save_model
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import Probe, pretrain
+from drasclr_core.work_folder import alone_in
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +58,11 @@ def pretrain_to_folder(
     -------
     bool
         False if stopped before the end (see `training.pretrain`).
+
+    Raises
+    ------
+    InputError
+        If another training is in the folder of unfinished state, or as of `training.pretrain`.
     """
     bank = open_bank(bank_path)
     # A bank that was built again is another bank.
@@ -70,7 +73,7 @@ def pretrain_to_folder(
     )
     work.mkdir(parents=True, exist_ok=True)
     logger.info("unfinished state lies in %s", work)
-    with _alone_in(work):
+    with alone_in(work) if _leads() else nullcontext():  # the others wait for the leading process, to be joined by it
         result = pretrain(bank, settings, work, started=started, probe=_online_probe(bank, settings, probe))
     if result is None:
         return False
@@ -97,19 +100,3 @@ def _online_probe(bank: Bank, settings: PretrainSettings, source: dict[str, Any]
 
 def _leads() -> bool:
     return os.environ.get("RANK", "0") == "0"  # torchrun's
-
-
-@contextmanager
-def _alone_in(work: Path) -> Iterator[None]:
-    """Keep a second training out of the folder: a killed workflow may leave its training running."""
-    if not _leads():
-        yield
-        return
-    with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"Another training still writes to {work}: wait for it or end it, then start again."
-            ) from None
-        yield
