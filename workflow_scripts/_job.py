@@ -11,8 +11,8 @@ from types import SimpleNamespace
 # Environments made for the rules hold the dependencies alone; the library comes from the checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch's: large tensors in large pages, much less work to get
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # waiting threads give way soon: cores may be shared with other work
+# Large tensors in large pages (PyTorch); waiting threads give way soon, as other work may share the cores (libgomp).
+os.environ |= {"THP_MEM_ALLOC_ENABLE": "1", "GOMP_SPINCOUNT": "3000"} | os.environ
 
 SECTIONS = ("input", "output", "params", "wildcards", "resources")
 
