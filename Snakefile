@@ -11,12 +11,17 @@ if not config:
 
 
 include: "rules/common.smk"
+include: "rules/common_cluster.smk"
 include: "rules/common_runs.smk"
 include: "rules/common_training.smk"
 include: "rules/common_tables.smk"
 include: "rules/common_disease.smk"
 include: "rules/common_detection.smk"
 include: "rules/common_figures.smk"
+
+
+if workflow.remote_exec:
+    live_with_allocation()
 
 
 wildcard_constraints:
@@ -28,6 +33,20 @@ wildcard_constraints:
     table="table[0-9]+",
     figure="figure[a-z0-9_]+",
     comparison="tableA[0-9]+|table[0-9]+_test",
+
+
+onstart:
+    remove_outdated_outputs()
+
+
+localrules:
+    write_phantom_table,
+    check_participants,
+    assign_folds,
+    make_atlas,
+    lay_landmarks,
+    collect_subjects,
+    check_exclusions,
 
 
 rule all:

@@ -19,6 +19,9 @@ rule register_lungs:
         transform=stored("register", "results/{cohort}/{atlas}/register/{id}"),
     log:
         "logs/{cohort}/{atlas}/register_lungs/{id}.log",
+    retries: 0
+    group:
+        "subject"
     conda:
         "../envs/core.yaml"
     params:
@@ -38,6 +41,9 @@ rule cut_patches:
         patches=stored("patches", "results/{cohort}/{atlas}/patches/{id}"),
     log:
         "logs/{cohort}/{atlas}/cut_patches/{id}.log",
+    retries: 0
+    group:
+        "subject"
     conda:
         "../envs/core.yaml"
     params:

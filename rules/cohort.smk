@@ -17,6 +17,9 @@ rule simulate_scan:
         scan=stored("phantom", "results/{cohort}/phantom/{id}"),
     log:
         "logs/{cohort}/simulate_scan/{id}.log",
+    retries: 0
+    group:
+        upstream_group
     conda:
         "../envs/core.yaml"
     params:

@@ -19,6 +19,9 @@ rule measure_disease:
         disease=directory("results/{cohort}/{atlas}/disease/{id}"),
     log:
         "logs/{cohort}/{atlas}/measure_disease/{id}.log",
+    retries: 0
+    group:
+        "subject"
     conda:
         "../envs/core.yaml"
     script:

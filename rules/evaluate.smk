@@ -17,6 +17,8 @@ rule evaluate_task:
         evaluation="results/{cohort}/{atlas}/runs/{run}/eval/{task}.json",
     log:
         "logs/{cohort}/{atlas}/evaluate_task/{run}/{task}.log",
+    group:
+        "evaluation"
     conda:
         "../envs/core.yaml"
     params:

@@ -20,6 +20,9 @@ rule mask_emphysema:
         masks=directory("results/{cohort}/{atlas}/runs/{run}/dense/{id}"),
     log:
         "logs/{cohort}/{atlas}/mask_emphysema/{run}/{id}.log",
+    retries: 0
+    group:
+        "masks"
     conda:
         "../envs/core.yaml"
     resources:

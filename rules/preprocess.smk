@@ -14,6 +14,9 @@ rule ingest_scan:
         volume=stored("ingest", "results/{cohort}/ingest/{id}"),
     log:
         "logs/{cohort}/ingest_scan/{id}.log",
+    retries: 0
+    group:
+        upstream_group
     conda:
         "../envs/core.yaml"
     params:
@@ -36,6 +39,9 @@ rule segment_lungs:
         lungs=stored("segment", "results/{cohort}/segment/{id}"),
     log:
         "logs/{cohort}/segment_lungs/{id}.log",
+    retries: 0
+    group:
+        upstream_group
     conda:
         "../envs/core.yaml"
     params:

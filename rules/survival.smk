@@ -29,6 +29,8 @@ rule evaluate_survival:
         "logs/{cohort}/{atlas}/evaluate_survival/{run}/{variant}.log",
     wildcard_constraints:
         variant="[a-z_]+",
+    group:
+        "evaluation"
     conda:
         "../envs/core.yaml"
     params:

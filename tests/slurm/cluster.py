@@ -20,7 +20,7 @@ import psutil
 
 CPU_NODES, GPU_NODES = ("c1", "c2"), ("g1", "g2")
 NODES = CPU_NODES + GPU_NODES
-CPUS, MEMORY_MB, GPUS = 4, 8000, 4
+CPUS, MEMORY_MB, GPUS = 8, 64_000, 4
 """Of each node, as Slurm believes; the machine may have less."""
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo", "sacct")
@@ -64,8 +64,8 @@ MinJobAge=300
 GresTypes=gpu
 NodeName=c[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]}-{ports[2]}] {node}
 NodeName=g[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[3]}-{ports[4]}] {node} Gres=gpu:{gpus}
-PartitionName=cpu Nodes=c[1-2] Default=YES MaxTime=INFINITE DefMemPerCPU=100
-PartitionName=gpu Nodes=g[1-2] MaxTime=INFINITE DefMemPerCPU=100
+PartitionName=cpu Nodes=c[1-2] Default=YES LLN=YES MaxTime=INFINITE DefMemPerCPU=100
+PartitionName=gpu Nodes=g[1-2] LLN=YES MaxTime=INFINITE DefMemPerCPU=100
 """
 
 

@@ -1,7 +1,12 @@
-"""The cluster that the tests in this folder share; they are skipped where Slurm is not installed."""
+"""The cluster that the tests in this folder share, and one computer's results to compare with.
+
+Tests are skipped where Slurm is not installed.
+"""
 
 import pytest
 from cluster import Cluster, missing
+from on_cluster import small_config
+from workflow_run import snakemake, succeeded
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +24,11 @@ def cluster(shared_cluster):
     shared_cluster.wait_until_idle()
     yield shared_cluster
     shared_cluster.reset()
+
+
+@pytest.fixture(scope="session")
+def local_run(shared_cluster, tmp_path_factory):
+    """The folder in which one computer made the encoder of `small_config`."""
+    folder = tmp_path_factory.mktemp("local")
+    succeeded(snakemake(folder, small_config(), "pretrain"))
+    return folder

@@ -2,20 +2,13 @@
 
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
 from cluster import Cluster
+from on_cluster import wait_for
 
 pytestmark = pytest.mark.slurm
-
-
-def wait_for(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def submit(cluster, *options):
@@ -36,7 +29,7 @@ def test_a_killed_node_takes_its_processes_along_and_comes_back(cluster, tmp_pat
     process = psutil.Process(int((tmp_path / "pid").read_text()))
     cluster.kill_node("c1")
     process.wait(10)
-    wait_for(lambda: cluster.states()[job].state == "NODE_FAIL", 60)
+    wait_for(lambda: cluster.states()[job].state == "NODE_FAIL")
     cluster.reset()
     assert cluster.run("srun", "--nodelist=c1", "echo", "back") == "back\n"
 

@@ -1,0 +1,45 @@
+"""Helpers of what runs on a cluster - groups of jobs, and what Snakemake does not see to there. Functions only here."""
+
+import os
+import shutil
+
+from snakemake.settings.types import ExecutionSettings
+
+
+def lends_atlas(wildcards):
+    lender = {"cohort": wildcards.cohort, "participant": wildcards.id}
+    return any(lender.items() <= atlas.items() for atlas in config["atlases"].values())
+
+
+def upstream_group(wildcards):
+    """Return the group of a subject's stages before its registration, for a cluster to run in one job.
+
+    Not the one of those after it where an atlas is made from the subject: they wait for that atlas.
+    """
+    return "lender" if lends_atlas(wildcards) else "subject"
+
+
+def live_with_allocation():
+    """Let a cluster's job use the CPUs that it was given, and let one subject's failure not hold up the others in it.
+
+    Snakemake passes neither on to a group's job, and would use every CPU of a node that does not keep it from that.
+    """
+    # Settings are made while the Snakefile is read: a property of their class holds whenever that is.
+    ExecutionSettings.keep_going = property(lambda _: True, lambda *_: None)
+    if "SLURM_CPUS_PER_TASK" in os.environ:
+        workflow.register_resource("_cores", int(os.environ["SLURM_CPUS_PER_TASK"]))
+
+
+def remove_outdated_outputs():
+    """Remove the outputs of all jobs to come, if those of jobs that fail are to be kept.
+
+    Snakemake would else take an old output of a job that failed before it began for a new one.
+    """
+    if workflow.execution_settings.keep_incomplete:
+        for output in (
+            path for job in workflow.dag.needrun_jobs() for path in job.output
+        ):
+            if os.path.isdir(output):
+                shutil.rmtree(output)
+            else:
+                Path(output).unlink(missing_ok=True)
