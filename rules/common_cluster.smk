@@ -26,8 +26,8 @@ def live_with_allocation():
     """
     # Settings are made while the Snakefile is read: a property of their class holds whenever that is.
     ExecutionSettings.keep_going = property(lambda _: True, lambda *_: None)
-    if "SLURM_CPUS_PER_TASK" in os.environ:
-        workflow.register_resource("_cores", int(os.environ["SLURM_CPUS_PER_TASK"]))
+    if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
+        workflow.register_resource("_cores", int(cpus))
 
 
 def remove_outdated_outputs():
