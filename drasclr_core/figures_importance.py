@@ -58,6 +58,8 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
         f"{task}: n = {_range(rows['n'])} subjects at each of {len(rows)} landmarks, run {spec.run}."
         for task, rows in data.groupby("task", sort=False)
     ]
+    if "r2" in set(data["metric"]):
+        notes.append("R² below 0, worse than the mean of all subjects, is drawn as 0.")
     notes.append("A dot is the mean of the landmarks that lie behind one another; larger dots are of more of them.")
     return Drawing(draw_importance(data, sitk.ReadImage(str(paths["atlas"]))), data, notes)
 
@@ -68,7 +70,7 @@ def draw_importance(data: pd.DataFrame, lung_mask: sitk.Image) -> Figure:
     Parameters
     ----------
     data : DataFrame
-        task, metric, score and x_mm, y_mm, z_mm (LPS) of each landmark.
+        task, metric, score and x_mm, y_mm, z_mm (LPS) of each landmark. R² is drawn from 0: far below, it says no more.
     lung_mask : SimpleITK.Image
         The atlas; lung is not 0.
     """
@@ -80,13 +82,14 @@ def draw_importance(data: pd.DataFrame, lung_mask: sitk.Image) -> Figure:
     grid = figure.subplots(len(tasks), len(VIEWS), squeeze=False)
     for task, panels in zip(tasks, grid.tolist(), strict=True):
         rows = data[data["task"] == task]
+        if (metric := rows["metric"].iloc[0]) == "r2":
+            rows = rows.assign(score=rows["score"].clip(lower=0.0))
         for (view, (across, up)), axes in zip(VIEWS.items(), panels, strict=True):
             extent_mm = (*edges_mm[across], *edges_mm[up])
             axes.imshow(_silhouette(lungs, across, up), extent=extent_mm, origin="lower", cmap="Greys", vmax=4)
             points = _dots(axes, rows.dropna(subset="score"), across, up)
             axes.set(xlabel=WORDS[across], ylabel=WORDS[up], title=f"{NAMES.get(task, task)}, {view}")
             axes.set(xlim=shown_mm[across], ylim=shown_mm[up][:: -1 if up == "y" else 1])
-        metric = rows["metric"].iloc[0]
         label = f"cross-validated {METRICS.get(metric, metric)}"
         figure.colorbar(points, ax=panels, label=label, fraction=0.03, pad=0.01)
     return figure
