@@ -5,6 +5,8 @@ the box. What is kept of a subject is the surroundings that the windows at all v
 """
 
 import logging
+import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from drasclr_core.boxes import HEALTHY, SUBTYPES, Box, box_voxels, deal_places
+from drasclr_core.boxes import HEALTHY, Box, box_voxels, deal_places
 from drasclr_core.cohort import BOX_SIZE_MM
 from drasclr_core.dense import BEFORE, window_codes
 from drasclr_core.encoder import PATCH_SIZE
@@ -27,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 _SHARD = 64  # patches per file
 _ARRAYS = ("hu", "lungs", "codes", "code_steps", "centres_mm", "folds")
-_TEXTS = ("participants", "subtypes", "detectors")
+_TEXTS = ("participants", "subtypes")
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,6 @@ class BoxPatches:
         Fold of the patch's subject.
     participants, subtypes : (M,) arrays of str
         Whose; one of `boxes.SUBTYPES` or `boxes.HEALTHY`.
-    detectors : (M,) array of str
-        The subtype whose detector it serves: a box's own, a healthy patch's that of the box whose counterpart it is.
     left_out : tuple of str
         Why annotated boxes are not among the patches.
     """
@@ -64,7 +64,6 @@ class BoxPatches:
     folds: npt.NDArray[np.int64]
     participants: npt.NDArray[np.str_]
     subtypes: npt.NDArray[np.str_]
-    detectors: npt.NDArray[np.str_]
     left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -81,8 +80,9 @@ class BoxPatches:
         return (self.box - 1) // 2
 
     def detection(self, subtype: str) -> npt.NDArray[np.int64]:
-        """Return the patches of one detector: the boxes of the subtype and their healthy counterparts."""
-        return np.flatnonzero(self.detectors == subtype)
+        """Return the patches of one detector: those of the subtype, and the first healthy ones, as many."""
+        positive = np.flatnonzero(self.subtypes == subtype)
+        return np.concatenate([positive, np.flatnonzero(self.subtypes == HEALTHY)[: len(positive)]])
 
     def take(self, chosen: npt.NDArray[Any]) -> "BoxPatches":
         """Return some of the patches, by index or mask."""
@@ -96,20 +96,17 @@ def cut_boxes(
     grid: LandmarkGrid,
     folds: Mapping[str, int],
     *,
+    seed: int,
     left_out: Sequence[str] = (),
 ) -> BoxPatches:
-    """Cut the patches of annotated boxes, and for each a healthy patch at the same place of the atlas.
-
-    Were the healthy places drawn anywhere, where a patch lies would tell of its disease: paraseptal boxes lie at the
-    border of the lung, few other places do, and the encoder is told the location.
+    """Cut the patches of annotated boxes, and as many of healthy places as the more frequent subtype has boxes.
 
     Parameters
     ----------
     boxes : sequence of Box
         Of these subjects; cut subject after subject.
     healthy : sequence of str
-        Who lends the healthy places, dealt to the boxes of each subtype in rounds in this order; where there is nobody
-        there are no healthy patches.
+        Who lends the healthy places, dealt in rounds in this order.
     subject_of : callable
         Participant id -> subject, with the folders ingest, segment and register; asked for each patch anew, so that it
         decides how many volumes are kept.
@@ -117,6 +114,8 @@ def cut_boxes(
         Of the atlas.
     folds : mapping
         Participant id -> fold.
+    seed : int
+        Of the healthy places.
     left_out : sequence of str
         Reasons known before; a box outside of its volume is added to them.
 
@@ -133,11 +132,10 @@ def cut_boxes(
             reasons.append(f"1 box of {box.participant_id}, whose centre ({where}) mm is outside of the scan")
     for reason in reasons:
         logger.warning("left out: %s", reason)
-    counterparts = _counterparts(places, healthy, subject_of)
-    detectors = [box.subtype for box in places] + [box.subtype for box in places][: len(counterparts)]
-    places += counterparts
+    most = max(Counter(box.subtype for box in places).values(), default=0)
+    places += _healthy_places(deal_places(healthy, most), subject_of, seed)
     width = box_voxels(BOX_SIZE_MM, grid.spacing_mm) + PATCH_SIZE - 1
-    by_subject = sorted(range(len(places)), key=lambda index: places[index].participant_id)
+    by_subject = sorted(range(len(places)), key=lambda index: places[index].participant_id)  # each is read once
     cut_at = {index: _cut(places[index], subject_of(places[index].participant_id), grid, width) for index in by_subject}
     cut = [cut_at[index] for index in range(len(places))]
     return BoxPatches(
@@ -149,7 +147,6 @@ def cut_boxes(
         folds=np.array([folds[place.participant_id] for place in places], np.int64),
         participants=np.array([place.participant_id for place in places], np.str_),
         subtypes=np.array([place.subtype for place in places], np.str_),
-        detectors=np.array(detectors, np.str_),
         left_out=tuple(reasons),
     )
 
@@ -178,12 +175,27 @@ def read_box_patches(path: str | Path) -> BoxPatches:
     return BoxPatches(**fields, left_out=tuple(group.attrs["left_out"]))
 
 
-def nearest_in_lungs(lungs: sitk.Image, point_mm: Sequence[float]) -> tuple[float, float, float]:
-    """Return the centre (x, y, z) in mm of the lung voxel nearest to a point; `lungs` is isotropic, above 0 inside."""
-    index = np.array(lungs.TransformPhysicalPointToContinuousIndex(point_mm))[::-1]
+def healthy_centres(lungs: sitk.Image, count: int, participant_id: str, seed: int) -> list[tuple[float, float, float]]:
+    """Draw places in the lungs of one subject, each lung voxel being as likely as another.
+
+    Parameters
+    ----------
+    lungs : SimpleITK image
+        Lung mask, above 0 inside.
+    count : int
+        Places; the first of more are the same.
+    participant_id, seed
+        Decide the places.
+
+    Returns
+    -------
+    list of (x, y, z)
+        Voxel centres in mm.
+    """
     voxels = np.argwhere(sitk.GetArrayViewFromImage(lungs) > 0)
-    nearest = voxels[np.square(voxels - index).sum(axis=1).argmin()]
-    return lungs.TransformIndexToPhysicalPoint(nearest[::-1].tolist())
+    rng = np.random.default_rng([seed, zlib.crc32(participant_id.encode())])
+    chosen = voxels[rng.permutation(len(voxels))[:count]]
+    return [lungs.TransformIndexToPhysicalPoint(voxel[::-1].tolist()) for voxel in chosen]
 
 
 def inside(image: sitk.Image, centre_mm: Sequence[float]) -> bool:
@@ -192,18 +204,11 @@ def inside(image: sitk.Image, centre_mm: Sequence[float]) -> bool:
     return bool(np.all((index > -0.5) & (index < np.array(image.GetSize()) - 0.5)))
 
 
-def _counterparts(boxes: Sequence[Box], healthy: Sequence[str], subject_of: Callable[[str], Subject]) -> list[Box]:
-    """Return a healthy place for each box; boxes come subject after subject, and so are the owners' scans read."""
-    if not healthy:
-        return []
-    atlas_mm = [subject_of(box.participant_id).transform.GetInverse().TransformPoint(box.centre_mm) for box in boxes]
-    dealt = {name: iter(deal_places(healthy, len(boxes))) for name in SUBTYPES}
-    owners = [next(dealt[box.subtype]) for box in boxes]
-    centres_mm = {}
-    for index in sorted(range(len(boxes)), key=owners.__getitem__):
-        owner = subject_of(owners[index])
-        centres_mm[index] = nearest_in_lungs(owner.lungs, owner.transform.TransformPoint(atlas_mm[index]))
-    return [Box(owner, HEALTHY, centres_mm[index]) for index, owner in enumerate(owners)]
+def _healthy_places(owners: Sequence[str], subject_of: Callable[[str], Subject], seed: int) -> list[Box]:
+    """Return the places in the order in which they were dealt, so that the first ones are of many subjects too."""
+    counts = sorted(Counter(owners).items())
+    drawn = {name: iter(healthy_centres(subject_of(name).lungs, count, name, seed)) for name, count in counts}
+    return [Box(name, HEALTHY, next(drawn[name])) for name in owners]
 
 
 def _cut(

@@ -26,5 +26,4 @@ def box_cohort(subjects=10, each=3, contrast_hu=150, folds=5, seed=0):
         folds=(owner // 2 % folds).astype(np.int64),
         participants=np.array([f"s{number:02d}" for number in owner]),
         subtypes=np.where(sick, "centrilobular", "healthy"),
-        detectors=np.full(count, "centrilobular"),
     )

@@ -3,7 +3,7 @@ import pytest
 import SimpleITK as sitk
 from toy_bank import toy_grid
 
-from drasclr_core.box_patches import BoxPatches, cut_boxes, nearest_in_lungs, read_box_patches, write_box_patches
+from drasclr_core.box_patches import BoxPatches, cut_boxes, healthy_centres, read_box_patches, write_box_patches
 from drasclr_core.boxes import (
     Box,
     box_voxels,
@@ -19,7 +19,7 @@ from drasclr_core.patches import cut_patches, patch_starts
 from drasclr_core.subject import Subject
 
 HEADER = "participant_id\tsubtype\tx_mm\ty_mm\tz_mm\n"
-FOLDS = {"ill": 0, "sound": 1}
+FOLDS = {"ill": 0, "sound": 1, "whole": 2}
 
 
 def table(folder, *lines, header=HEADER):
@@ -118,9 +118,8 @@ def coarse_grid():
 
 
 def cut(boxes, healthy=("sound",), **more):
-    subjects = {name: toy_subject(name, seed) for seed, name in enumerate(("ill", "sound", "whole"), 1)}
-    folds = {**FOLDS, "whole": 2}
-    return subjects, cut_boxes(boxes, healthy, subjects.__getitem__, coarse_grid(), folds, **more)
+    subjects = {name: toy_subject(name, seed) for seed, name in enumerate(FOLDS, 1)}
+    return subjects, cut_boxes(boxes, healthy, subjects.__getitem__, coarse_grid(), FOLDS, seed=3, **more)
 
 
 BOXES = [
@@ -151,40 +150,41 @@ def test_a_box_is_cut_and_placed_like_a_landmark_at_its_centre():
         assert (moved[0] == start).all()
 
 
-def test_each_box_has_a_healthy_counterpart_at_its_place_of_the_atlas():
+def test_healthy_places_are_in_the_lungs_seeded_and_as_many_as_the_commoner_subtype():
     subjects, patches = cut(BOXES)
-    assert patches.subtypes.tolist() == ["centrilobular", "paraseptal", "centrilobular", *["healthy"] * 3]
-    assert patches.folds.tolist() == [0, 0, 0, 1, 1, 1]
-    assert patches.detection("paraseptal").tolist() == [1, 4]
-    assert patches.detection("centrilobular").tolist() == [0, 2, 3, 5]
+    assert patches.subtypes.tolist() == ["centrilobular", "paraseptal", "centrilobular", "healthy", "healthy"]
+    assert patches.folds.tolist() == [0, 0, 0, 1, 1]
     lungs = subjects["sound"].lungs
-    voxels = [lungs.TransformIndexToPhysicalPoint(v[::-1].tolist()) for v in np.argwhere(sitk.GetArrayFromImage(lungs))]
-    for box, centre in zip(BOXES, patches.centres_mm[3:], strict=True):
-        # By hand: through the atlas to the other subject, then the nearest of its lung voxels.
-        there = subjects["ill"].transform.GetInverse().TransformPoint(box.centre_mm)
-        there = subjects["sound"].transform.TransformPoint(there)
-        expected = min(voxels, key=lambda voxel: sum((a - b) ** 2 for a, b in zip(voxel, there, strict=True)))
-        np.testing.assert_allclose(centre, expected)
+    for centre in patches.centres_mm[3:]:
+        assert lungs[lungs.TransformPhysicalPointToIndex(centre.tolist())] == 1
+    again = cut(BOXES)[1]
+    assert (again.centres_mm == patches.centres_mm).all()
+    assert healthy_centres(lungs, 3, "sound", 3)[:2] == [tuple(c) for c in patches.centres_mm[3:]]
+    assert healthy_centres(lungs, 3, "sound", 4) != healthy_centres(lungs, 3, "sound", 3)
+    assert len(patches.detection("paraseptal")) == 2
+    assert patches.detection("centrilobular").tolist() == [0, 2, 3, 4]
 
 
-def test_the_healthy_are_dealt_to_each_subtype_in_rounds_and_nobody_is_none():
-    _, patches = cut(BOXES, healthy=["whole", "sound"])
-    assert patches.participants[3:].tolist() == ["whole", "whole", "sound"]
-    _, alone = cut(BOXES, healthy=[])
-    assert alone.subtypes.tolist() == [box.subtype for box in BOXES]
-    assert alone.detection("centrilobular").tolist() == [0, 2]
-
-
-def test_a_point_in_the_lungs_stays_in_its_voxel():
-    lungs = toy_subject("sound", 2).lungs
-    inside_mm = lungs.TransformContinuousIndexToPhysicalPoint((10.3, 12.6, 11.2))
-    assert nearest_in_lungs(lungs, inside_mm) == lungs.TransformIndexToPhysicalPoint((10, 13, 11))
+def test_healthy_places_of_the_rarer_subtype_are_of_as_many_subjects_as_there_can_be():
+    boxes = [*BOXES, Box("ill", "paraseptal", (5.0, 60.0, 60.0)), Box("ill", "centrilobular", (15.0, 60.0, 60.0))]
+    _, patches = cut(boxes, healthy=["whole", "sound"])
+    assert patches.participants[5:].tolist() == ["whole", "sound", "whole"]
+    rarer = patches.take(patches.detection("paraseptal"))
+    assert rarer.participants.tolist() == ["ill", "ill", "whole", "sound"]
+    voxel = 4.0
+    for name, hu in zip(rarer.participants[2:], rarer.hu[2:], strict=True):  # cut from the scan they are said to be of
+        centre = rarer.centres_mm[rarer.participants == name][0]
+        ct = toy_subject(name, list(FOLDS).index(name) + 1).ct
+        at = np.floor((centre - np.array(ct.GetOrigin())) / voxel - 15.5 + 0.5).astype(int)
+        expected, _ = cut_patches(sitk.GetArrayFromImage(ct), at[None, ::-1], 32)
+        c = rarer.centre
+        assert (hu[c : c + 32, c : c + 32, c : c + 32] == expected[0]).all()
 
 
 def test_a_box_beyond_the_scan_is_said(caplog):
     far = Box("ill", "centrilobular", (500.0, 0.0, 0.0))
     _, patches = cut([*BOXES, far], left_out=["2 boxes of out, who was excluded"])
-    assert len(patches) == 6
+    assert len(patches) == 5
     assert patches.left_out[1] == "1 box of ill, whose centre (500, 0, 0) mm is outside of the scan"
     assert "2 boxes of out" in caplog.text
     assert "outside of the scan" in caplog.text
@@ -199,4 +199,4 @@ def test_patches_are_read_as_written(tmp_path, boxes):
         assert np.array_equal(getattr(read, name), value), name
     assert read.left_out == ("a reason",)
     assert isinstance(read, BoxPatches)
-    assert len(read) == 2 * len(boxes)
+    assert len(read) == (5 if boxes else 0)

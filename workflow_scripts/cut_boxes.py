@@ -25,7 +25,7 @@ def main(job):
     chosen = choose_healthy(healthy_ids(rows), {box.participant_id for box in boxes}, job.params.seed)
     healthy = [name for name in chosen if name in included]
     grid, folds = LandmarkGrid.from_json(read_json(job.input.landmarks)), read_folds(job.input.folds)
-    patches = cut_boxes(used, healthy, subject_of, grid, folds, left_out=left_out)
+    patches = cut_boxes(used, healthy, subject_of, grid, folds, seed=job.params.seed, left_out=left_out)
     write_box_patches(job.output.patches, patches)
 
 
