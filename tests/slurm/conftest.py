@@ -3,6 +3,8 @@
 Tests are skipped where Slurm is not installed.
 """
 
+import signal
+
 import pytest
 from cluster import Cluster, missing
 from on_cluster import small_config
@@ -14,8 +16,10 @@ def shared_cluster():
     """A running cluster, for fixtures that outlive a test; tests take `cluster`."""
     if names := missing():
         pytest.skip(f"Slurm is not installed: no {', '.join(names)}")
+    previous = signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))  # else jobs would live on
     with Cluster() as running:
         yield running
+    signal.signal(signal.SIGTERM, previous)
 
 
 @pytest.fixture

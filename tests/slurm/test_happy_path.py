@@ -1,7 +1,7 @@
 """A tiny cohort from nothing to its encoder on a Slurm cluster, as on one computer."""
 
 import pytest
-from on_cluster import ALIGNED, ROOT, run_on, small_config
+from on_cluster import ALIGNED, run_on, small_config
 from workflow_run import planned_jobs
 
 pytestmark = [pytest.mark.slurm, pytest.mark.workflow]
@@ -34,7 +34,3 @@ def test_subjects_share_jobs_and_jobs_are_spread_over_the_nodes(finished):
 
 def test_nothing_is_left_to_do_on_one_computer(finished):
     assert planned_jobs(finished[0], CONFIG, "pretrain") == set()
-
-
-def test_the_profile_is_found_in_a_checkout():
-    assert (ROOT / "slurm" / "config.yaml").samefile(ROOT / "profiles" / "slurm" / "config.yaml")
