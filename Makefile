@@ -1,5 +1,5 @@
 # `make lint` and `make test` are what CI runs; both expect an environment with the `dev` extra.
-.PHONY: lint test format benchmarks
+.PHONY: lint test format benchmarks slurm-faults
 
 lint:
 	ruff check
@@ -10,6 +10,10 @@ lint:
 
 test:
 	pytest
+
+# Every fault on a Slurm cluster of this machine, those that take minutes too. docs/slurm_faults.md is a transcript.
+slurm-faults:
+	pytest tests/slurm -m "slurm or slurm_faults" -v --durations=0
 
 format:
 	ruff check --fix

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 
 from snakemake.settings.types import ExecutionSettings
 
@@ -20,14 +21,16 @@ def upstream_group(wildcards):
 
 
 def live_with_allocation():
-    """Let a cluster's job use the CPUs that it was given, and let one subject's failure not hold up the others in it.
+    """Let a cluster's job use the CPUs and the scratch space of its own, and not end at one subject's failure.
 
-    Snakemake passes neither on to a group's job, and would use every CPU of a node that does not keep it from that.
+    Snakemake passes none of it on to a group's job, and would use every CPU of a node that does not keep it from that.
     """
     # Settings are made while the Snakefile is read: a property of their class holds whenever that is.
     ExecutionSettings.keep_going = property(lambda _: True, lambda *_: None)
     if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
         workflow.register_resource("_cores", int(cpus))
+    if scratch := os.environ.get("SLURM_TMPDIR"):
+        os.environ["TMPDIR"] = tempfile.tempdir = scratch
 
 
 def remove_outdated_outputs():

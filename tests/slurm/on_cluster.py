@@ -27,7 +27,7 @@ def small_config():
 
 
 @contextmanager
-def snakemake_on(cluster, folder, config, *targets, profile=None):
+def snakemake_on(cluster, folder, config, *targets, profile=None, variables=None):
     """Start Snakemake in a folder; yield its process. It is killed at the end if it still runs.
 
     Parameters
@@ -41,6 +41,8 @@ def snakemake_on(cluster, folder, config, *targets, profile=None):
         And further arguments.
     profile : dict, optional
         Dotted key -> value: settings in place of those of the profile that we ship.
+    variables : dict, optional
+        Environment variables to add.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "given.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
@@ -53,7 +55,7 @@ def snakemake_on(cluster, folder, config, *targets, profile=None):
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env=cluster.environment,
+            env={**cluster.environment, **(variables or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -65,9 +67,9 @@ def snakemake_on(cluster, folder, config, *targets, profile=None):
             process.wait()
 
 
-def run_on(cluster, folder, config, *targets, profile=None, fails=False):
+def run_on(cluster, folder, config, *targets, fails=False, **settings):
     """Run Snakemake to its end, and return its output; its status must be as told."""
-    with snakemake_on(cluster, folder, config, *targets, profile=profile) as process:
+    with snakemake_on(cluster, folder, config, *targets, **settings) as process:
         return ended(process, folder, fails=fails)
 
 
