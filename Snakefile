@@ -3,7 +3,11 @@
 Config:  config.yaml, or the complete file given by --configfile
 """
 
+import gc
 from pathlib import Path
+
+# The graph of a large cohort is millions of objects that stay: to search them for garbage is a sixth of its planning.
+gc.set_threshold(50_000, 20, 100)
 
 if not config:
 
@@ -51,8 +55,8 @@ localrules:
 
 rule all:
     input:
-        possible_tables(),
-        possible_comparisons(),
+        possible_tables,
+        possible_comparisons,
         of_runs("features", config["runs"]),
 
 
@@ -91,13 +95,13 @@ rule embed:
 
 rule tables:
     input:
-        possible_tables(),
-        possible_comparisons(),
+        possible_tables,
+        possible_comparisons,
 
 
 rule figures:
     input:
-        possible_figures(),
+        possible_figures,
 
 
 rule report:

@@ -70,6 +70,12 @@ def checked_tables():
     return [f"results/{cohort}/participants.tsv" for cohort in COHORTS]
 
 
+def phantom_input():
+    """Return the named input of a scan's phantom: none without phantoms, for to ask of every subject takes time."""
+    phantoms = any(is_phantom(cohort) for cohort in config["cohorts"])
+    return {"phantom": phantom_folder} if phantoms else {}
+
+
 def phantom_folder(wildcards):
     return (
         f"results/{wildcards.cohort}/phantom/{wildcards.id}"
@@ -98,7 +104,7 @@ def scan_size(wildcards):
     return len(os.listdir(scan)) if scan.is_dir() else scan.stat().st_size
 
 
-def segmentation_weights(wildcards):
+def segmentation_weights():
     """Return the weights' file: an input, for without it every subject would be excluded, and stay so."""
     settings = config["segmentation"]
     return settings["weights"] if settings["method"] == "lungmask" else []

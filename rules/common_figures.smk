@@ -19,10 +19,21 @@ def figure_lacks(name):
     return faults
 
 
-def possible_figures():
+def possible_figures(wildcards):
     """Return the figures for which the configuration has the cohort and the runs."""
     names = sorted(path.stem for path in Path(repo("experiments")).glob("figure*.yaml"))
     return [f"results/{name}.png" for name in names if not figure_lacks(name)]
+
+
+def reported_tables(wildcards):
+    """Return the pages of all possible tables, those of tests last."""
+    tables = [*possible_tables(wildcards), *possible_comparisons(wildcards)]
+    return [Path(table).with_suffix(".md") for table in tables]
+
+
+def reported_words(wildcards):
+    """Return what the report says of each of `possible_figures`."""
+    return [Path(png).with_suffix(".json") for png in possible_figures(wildcards)]
 
 
 def figure_cohort(name):

@@ -30,7 +30,7 @@ def lacking(table):
     return [*roles, *(f"runs.{name}" for name in runs if name not in config["runs"])]
 
 
-def possible_tables():
+def possible_tables(wildcards):
     """Return the tables for which the configuration has the cohort and the runs."""
     tables = sorted(
         path.stem for path in Path(repo("experiments")).glob("table[0-9].yaml")
@@ -38,7 +38,7 @@ def possible_tables():
     return [f"results/{table}.csv" for table in tables if not lacking(table)]
 
 
-def possible_comparisons():
+def possible_comparisons(wildcards):
     """Return the tables of significance tests on those tables."""
     patterns = ("tableA[0-9].yaml", "table[0-9]_test.yaml")
     names = sorted(

@@ -9,7 +9,7 @@ Config:  preprocess, segmentation
 
 rule ingest_scan:
     input:
-        phantom=phantom_folder,
+        **phantom_input(),
     output:
         volume=stored("ingest", "results/{cohort}/ingest/{id}"),
     log:
@@ -32,9 +32,9 @@ rule ingest_scan:
 
 rule segment_lungs:
     input:
+        **phantom_input(),
         volume="results/{cohort}/ingest/{id}",
-        phantom=phantom_folder,
-        weights=ancient(segmentation_weights),
+        weights=ancient(segmentation_weights()),
     output:
         lungs=stored("segment", "results/{cohort}/segment/{id}"),
     log:

@@ -51,15 +51,12 @@ rule draw_training:
 
 rule make_report:
     input:
-        tables=[
-            Path(table).with_suffix(".md")
-            for table in [*possible_tables(), *possible_comparisons()]
-        ],
+        tables=reported_tables,
         flows=aligned("cohort_flow.json"),
         exclusions=aligned("exclusions.tsv"),
         landmarks=[landmarks_of(flow) for flow in aligned("cohort_flow.json")],
-        figures=possible_figures(),
-        words=[Path(png).with_suffix(".json") for png in possible_figures()],
+        figures=possible_figures,
+        words=reported_words,
         trainings=of_runs("training.png", trained_runs()),
         curves=of_runs("training.csv", trained_runs()),
         code=core(
