@@ -1,5 +1,6 @@
 """The command `drasclr`: for people with a scan and a checkpoint; the pipeline's own command is `snakemake`."""
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -55,6 +56,29 @@ def fetch_weights(
     from drasclr_core.lung_weights import fetch_weights as fetch
 
     typer.echo(fetch(target or cache_folder() / "lungmask-r231.pth"))
+
+
+@app.command()
+def plan(
+    config: Annotated[Path, typer.Argument(help="Complete configuration, as Snakemake's --configfile.")],
+    subjects: Annotated[int | None, typer.Option(help="Of each cohort.", show_default="as its table says")] = None,
+    landmarks: Annotated[int | None, typer.Option(help="Of each atlas.", show_default="by the step")] = None,
+    cores: Annotated[int, typer.Option(min=1, help="Cores that run at a time.")] = 100,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, help="GPUs that run at a time.", show_default="pretrain.processes")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Estimate jobs, hours, memory and disk of a configuration, from its scans to the features."""
+    from drasclr_core.config import check_config
+    from drasclr_core.documents import read_yaml
+    from drasclr_core.plan import cohort_sizes, make_plan
+    from drasclr_core.plan_table import plan_text
+
+    content = read_yaml(config)
+    check_config(content)
+    made = make_plan(content, cohort_sizes(content, subjects), landmarks=landmarks, cores=cores, gpus=gpus)
+    typer.echo(json.dumps(made.as_json(), indent=2) if as_json else plan_text(made))
 
 
 @cohort.command()

@@ -1,0 +1,296 @@
+"""What a cohort costs, from its scans to the features of the trained encoders: jobs, hours, memory, disk.
+
+Computed from a configuration and from the figures of ``plan_costs.yaml``; nothing is run.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from drasclr_core.cohort import phantom_ids, read_participant_rows
+from drasclr_core.config import Config, is_pretrained, pretrain_settings, same_run
+from drasclr_core.documents import read_yaml
+from drasclr_core.errors import InputError
+
+COSTS = Path(__file__).with_name("plan_costs.yaml")
+PUBLISHED_STEP_MM = 26.0
+MIN_ROWS = 3  # a training step reads the rows of a landmark and of its neighbours
+GB = 1e9
+
+Costs = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one rule costs over all of its jobs.
+
+    Attributes
+    ----------
+    rule : str
+    jobs : int
+        Of Snakemake.
+    slurm_jobs : int
+        Begun by this rule: the rules of a subject share the job that the first of them begins.
+    core_hours, gpu_hours : float
+        Starting Snakemake and imports included.
+    memory_gb : float
+        Of the largest job on one node, in 10^9 bytes.
+    disk_gb : float
+        Of all outputs.
+    kept : bool
+        Whether the outputs stay; else they are deleted when nothing needs them any more.
+    wall_hours : float
+        With the cores and GPUs of the plan.
+    """
+
+    rule: str
+    jobs: int
+    slurm_jobs: int
+    core_hours: float
+    gpu_hours: float
+    memory_gb: float
+    disk_gb: float
+    kept: bool
+    wall_hours: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of a configuration in running order, and what they rest on."""
+
+    subjects: int
+    landmarks: int
+    cores: int
+    gpus: int
+    stages: tuple[Stage, ...]
+    assumptions: tuple[str, ...]
+
+    def total(self) -> dict[str, float]:
+        """Return the sum over the stages by column; of the memory the largest, of the disk what stays."""
+        names = ("jobs", "slurm_jobs", "core_hours", "gpu_hours", "wall_hours", "disk_gb")
+        sums = {name: sum(getattr(stage, name) for stage in self.stages) for name in names}
+        kept_gb = sum(stage.disk_gb for stage in self.stages if stage.kept)
+        return {**sums, "kept_gb": kept_gb, "memory_gb": max(stage.memory_gb for stage in self.stages)}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as plain data."""
+        return {**asdict(self), "total": self.total()}
+
+
+def cohort_sizes(config: Config, subjects: int | None = None) -> dict[str, int]:
+    """Return cohort -> number of subjects, of the cohorts that play a role: `subjects`, or as their tables say."""
+    if subjects is not None and subjects < 1:
+        raise InputError(f"subjects: {subjects} is too small; a cohort has 1 subject or more")
+    return {cohort: subjects or _size(config["cohorts"][cohort]) for cohort in sorted(set(config["roles"].values()))}
+
+
+def grid_size(config: Config, published: float) -> int:
+    """Return how many landmarks an atlas has, going by the volume of a step."""
+    step_mm = config["landmarks"]["step"] * config["preprocess"]["spacing_mm"]
+    return max(1, round(published * (PUBLISHED_STEP_MM / step_mm) ** 3))
+
+
+def make_plan(
+    config: Config,
+    sizes: Mapping[str, int],
+    *,
+    landmarks: int | None = None,
+    cores: int = 100,
+    gpus: int | None = None,
+    costs_file: Path = COSTS,
+) -> Plan:
+    """Return what a checked configuration costs.
+
+    Parameters
+    ----------
+    config : dict
+        As `check_config` accepts it.
+    sizes : mapping
+        Cohort -> number of subjects, as of `cohort_sizes`.
+    landmarks : int, optional
+        Of every atlas; by default as of `grid_size`.
+    cores, gpus : int
+        What runs at a time, for the hours of wall time; `gpus` by default as many as one training has processes.
+    costs_file : path
+        The figures, as ``plan_costs.yaml``.
+    """
+    table = read_yaml(costs_file)
+    costs = {name: float(entry["value"]) for name, entry in table.items()}
+    count = landmarks or grid_size(config, costs["landmarks"])
+    gpus = gpus or int(config["pretrain"]["processes"])
+    work = _Work(config, dict(sizes), count, cores, gpus, costs)
+    stages = tuple(work.stages())
+    return Plan(sum(sizes.values()), count, cores, gpus, stages, tuple(_assumptions(table, config)))
+
+
+def _size(cohort: dict[str, Any]) -> int:
+    if "phantom" in cohort:
+        return len(phantom_ids(cohort["phantom"]["subjects"]))
+    return len(read_participant_rows(cohort["participants"]))
+
+
+def _assumptions(table: Mapping[str, Any], config: Config) -> Iterator[str]:
+    unused = set() if config["segmentation"]["method"] == "lungmask" else {"lungmask_cpu_s"}
+    unused |= set() if config["pretrain"]["device"] == "cuda" else {"gpu_step_s"}
+    for name, entry in table.items():
+        if not entry.get("measured", True) and name not in unused:
+            yield f"{name} = {entry['value']:g} was not measured: {entry['source']}"
+    yield "Core-hours of a scan are those of one resampled to 1 mm; readouts, tables and figures are not counted."
+    yield "Memory of a training is that of the CPU; on GPUs queues and rows of the bank are in the GPUs' memory."
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A configuration's stages."""
+
+    config: Config
+    sizes: dict[str, int]
+    landmarks: int
+    cores: int
+    gpus: int
+    costs: Costs
+
+    @property
+    def scans(self) -> int:
+        return sum(self.sizes.values())
+
+    @property
+    def runs(self) -> list[str]:
+        """The trained runs, each of those that are the same once."""
+        return [r for r in self.config["runs"] if is_pretrained(self.config, r) and same_run(self.config, r) == r]
+
+    @property
+    def atlases(self) -> list[str]:
+        return sorted({run["atlas"] for run in self.config["runs"].values()})
+
+    def lenders(self) -> set[tuple[str, str]]:
+        """Return (cohort, participant) of every atlas in use that is somebody's lungs."""
+        used = [self.config["atlases"][name] for name in self.atlases]
+        return {(atlas["cohort"], atlas["participant"]) for atlas in used if "cohort" in atlas}
+
+    def stages(self) -> Iterator[Stage]:
+        yield from self._scan_stages()
+        yield self._small_jobs()
+        yield self._bank()
+        yield self._training()
+        yield self._embedding()
+
+    def _scan_stages(self) -> Iterator[Stage]:
+        costs, slurm_jobs = self.costs, self._subject_jobs()
+        phantoms = sum(n for cohort, n in self.sizes.items() if "phantom" in self.config["cohorts"][cohort])
+        aligned = self.scans * len(self.atlases)
+        by_volume = self.config["preprocess"]["spacing_mm"] ** -3
+        lungmask = self.config["segmentation"]["method"] == "lungmask"
+        patches_bytes = self.landmarks * costs["patch_bytes"] * costs["compressed"]
+        rows = [
+            ("simulate_scan", "phantom", phantoms, costs["simulate_cpu_s"], costs["phantom_bytes"]),
+            ("ingest_scan", "ingest", self.scans, costs["ingest_cpu_s"], costs["ingest_bytes"] * by_volume),
+            (
+                "segment_lungs",
+                "segment",
+                self.scans,
+                costs["lungmask_cpu_s" if lungmask else "segment_cpu_s"],
+                costs["segment_bytes"] * by_volume,
+            ),
+            ("register_lungs", "register", aligned, costs["register_cpu_s"], costs["register_bytes"]),
+            ("cut_patches", "patches", aligned, costs["cut_cpu_s"], patches_bytes),
+        ]
+        for rule, stage, jobs, cpu_s, size in rows:
+            if jobs:
+                disk_gb = jobs * size / GB
+                core_hours = jobs * (cpu_s + costs["overhead_cpu_s"]) / 3600
+                yield self._stage(rule, stage, jobs, slurm_jobs, core_hours, costs["scan_memory_gb"], disk_gb)
+                slurm_jobs = 0
+
+    def _subject_jobs(self) -> int:
+        """Return the Slurm jobs of the subjects: groups, and those who lend an atlas apart, up to their lungs."""
+        groups = sum(math.ceil(n / self.costs["subjects_per_job"]) for n in self.sizes.values())
+        return groups + len(self.lenders())
+
+    def _small_jobs(self) -> Stage:
+        """Tables, atlases, who is in: seconds each."""
+        cohorts, atlases = len(self.sizes), len(self.atlases)
+        phantoms = sum("phantom" in self.config["cohorts"][cohort] for cohort in self.sizes)
+        jobs = cohorts + phantoms + 2 * atlases + 2 * cohorts * atlases
+        core_hours = jobs * self.costs["overhead_cpu_s"] / 3600
+        return self._stage("tables, atlases", None, jobs, jobs, core_hours, self.costs["scan_memory_gb"], 0.0)
+
+    def _bank(self) -> Stage:
+        jobs, patches = len(self.sizes) * len(self.atlases), self._patches(len(self.atlases))
+        core_hours = patches * self.costs["bank_cpu_s"] / 3600
+        size_gb = patches * self.costs["patch_bytes"] * self.costs["compressed"] / GB
+        memory_gb = self.config["bank"]["memory_gb"]
+        # One core each, all at a time: the largest is the last.
+        wall_hours = core_hours / len(self.atlases) * max(self.sizes.values()) / self.scans
+        return self._stage("build_bank", "bank", jobs, jobs, core_hours, memory_gb, size_gb, wall_hours=wall_hours)
+
+    def _training(self) -> Stage:
+        on_gpu = self.config["pretrain"]["device"] == "cuda"
+        settings = [pretrain_settings(self.config, run) for run in self.runs]
+        trained = sum(setting["epochs"] for setting in settings) * self._patches()
+        hours = trained * self.costs["gpu_step_s" if on_gpu else "cpu_step_s"] / 3600
+        jobs = len(settings) * len(self.sizes)
+        wall_hours = hours / (self.gpus if on_gpu else self._training_cores())
+        slurm_jobs = sum(self._parts(setting, hours, trained) for setting in settings) * len(self.sizes)
+        memory_gb = max((self._training_memory_gb(setting) for setting in settings), default=0.0)
+        return self._stage(
+            "pretrain_encoder",
+            None,
+            jobs,
+            slurm_jobs,
+            hours * self.config["pretrain"]["cpu_threads"] if on_gpu else hours,
+            memory_gb,
+            jobs * self.costs["model_bytes"] / GB,
+            gpu_hours=hours if on_gpu else 0.0,
+            wall_hours=wall_hours,
+        )
+
+    def _parts(self, setting: dict[str, Any], hours: float, trained: float) -> int:
+        """Return the jobs of one training: more than one where its time limit cuts it."""
+        limit = setting["time_limit_minutes"]
+        if limit is None or not trained:
+            return 1
+        share = setting["epochs"] * self._patches() / len(self.sizes) / trained
+        units = setting["processes"] if setting["device"] == "cuda" else self._training_cores()
+        return max(1, math.ceil(hours * share / units / ((limit - setting["margin_minutes"]) / 60)))
+
+    def _training_cores(self) -> int:
+        return int(self.config["pretrain"]["processes"] * self.config["pretrain"]["cpu_threads"])
+
+    def _training_memory_gb(self, setting: dict[str, Any]) -> float:
+        """Return what the processes of a training hold on one node."""
+        queues = self.landmarks if setting["queues"] == "landmark" else 1
+        key_bytes = 2 if setting["queue_precision"] == "float16" else 4
+        queues_gb = queues * setting["queue_size"] * setting["feature_dim"] * key_bytes / GB
+        row_gb = max(self.sizes.values()) / setting["processes"] * self.costs["patch_bytes"] / GB
+        rows = min(self.landmarks, max(MIN_ROWS, math.floor(setting["row_memory_gb"] / row_gb)))
+        process_gb = queues_gb + rows * row_gb + self.costs["training_memory_gb"]
+        return float(process_gb * setting["processes"] / setting.get("nodes", 1))
+
+    def _embedding(self) -> Stage:
+        jobs, patches = len(self.runs) * len(self.sizes), self._patches(len(self.runs))
+        core_hours = patches * self.costs["embed_cpu_s"] / 3600
+        disk_gb = patches * self.config["pretrain"]["feature_dim"] * 4 / GB
+        return self._stage("embed_bank", None, jobs, jobs, core_hours, self.costs["training_memory_gb"], disk_gb)
+
+    def _patches(self, times: int = 1) -> int:
+        return self.scans * self.landmarks * times
+
+    def _stage(
+        self,
+        rule: str,
+        stage: str | None,
+        jobs: int,
+        slurm_jobs: int,
+        core_hours: float,
+        memory_gb: float,
+        disk_gb: float,
+        *,
+        gpu_hours: float = 0.0,
+        wall_hours: float | None = None,
+    ) -> Stage:
+        kept = stage is None or stage in self.config["storage"]["keep"]
+        wall = core_hours / min(self.cores, max(jobs, 1)) if wall_hours is None else wall_hours
+        return Stage(rule, jobs, slurm_jobs, core_hours, gpu_hours, memory_gb, disk_gb, kept, wall)
