@@ -6,7 +6,7 @@ Config:  config.yaml, or the complete file given by --configfile
 import gc
 from pathlib import Path
 
-# The graph of a large cohort is millions of objects that stay: to search them for garbage is a sixth of its planning.
+# The graph of a large cohort is millions of objects that stay: to search them for garbage is a tenth of its planning.
 gc.set_threshold(50_000, 20, 100)
 
 if not config:

@@ -3,14 +3,15 @@
     python benchmarks/overhead.py
 
 One phantom of the default configuration (by thresholds; --lungmask tells what that method imports more). On a cluster
-every job starts Snakemake again, as here; a local run starts it once, which the last lines compare. Each job runs by
-Snakemake and by hand; Snakemake's share is the difference.
+every job starts Snakemake again, as here; a local run starts it once, which the last lines compare. Snakemake's share
+is what its own process takes, and what a script takes to read its job; the rest is that of the job run by hand.
 """
 
 import argparse
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,12 @@ JOB_OPTIONS = (
     "--nocolor --no-hooks --nolock --ignore-incomplete --rerun-triggers code input mtime params software-env "
     "--mode remote"
 )
+# Runs Snakemake, and tells what it took without its children.
+ITSELF = """
+import atexit, resource, runpy
+atexit.register(lambda: print("\\nitself", sum(resource.getrusage(resource.RUSAGE_SELF)[:2])))
+runpy.run_module("snakemake", run_name="__main__")
+"""
 
 
 def cpu_s(command: list[str], folder: Path) -> tuple[float, str]:
@@ -50,7 +57,7 @@ def cpu_s(command: list[str], folder: Path) -> tuple[float, str]:
 
 def snakemake(folder: Path, *arguments: str) -> list[str]:
     """Return the command that calls Snakemake on one core."""
-    command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(ROOT / "Snakefile")]
+    command = [sys.executable, "-c", ITSELF, *arguments, "--snakefile", str(ROOT / "Snakefile")]
     return [*command, "--directory", str(folder), "--configfile", str(folder / "config.yaml"), "--cores", "1"]
 
 
@@ -78,34 +85,42 @@ def by_hand(folder: Path, rule: str) -> dict[str, float]:
     return {**json.loads(text.splitlines()[-1]), "total": total_s}
 
 
+def itself_s(command: list[str], folder: Path) -> float:
+    """Return the CPU-seconds of Snakemake without its children."""
+    return float(cpu_s(command, folder)[1].splitlines()[-1].split()[1])
+
+
 def by_snakemake(folder: Path, rule: str) -> float:
-    """Return the CPU-seconds of a job that a cluster runs: a Snakemake of its own, and what that starts."""
+    """Return the CPU-seconds of the Snakemake that a cluster starts for one job."""
     wildcards = f"cohort=phantom,id={SUBJECT}" + (",atlas=healthy" if "healthy" in STAGES[rule] else "")
     target = ["--target-jobs", f"{rule}:{wildcards}", "--allowed-rules", rule]
-    return cpu_s(snakemake(folder, *target, *JOB_OPTIONS.split()), folder)[0]
+    return itself_s(snakemake(folder, *target, *JOB_OPTIONS.split()), folder)
 
 
 def measure(folder: Path) -> tuple[dict[str, list[float]], float]:
     """Return rule -> Snakemake, start and imports, ours; and Snakemake's share of a local run of all rules."""
+    reading_s = beside("pass", "from snakemake.script import Snakemake")
     shares = {}
     for rule in STAGES:
         hand = by_hand(folder, rule)
         imports_s = hand["start"] + hand["imports"]
-        shares[rule] = [by_snakemake(folder, rule) - hand["total"], imports_s, hand["total"] - imports_s]
+        shares[rule] = [by_snakemake(folder, rule) + reading_s, imports_s, hand["total"] - imports_s]
     for stage in STAGES.values():
         shutil.rmtree(folder / stage / SUBJECT)
-    local_s = cpu_s(snakemake(folder, f"{STAGES['cut_patches']}/{SUBJECT}"), folder)[0]
-    return shares, local_s - sum(imports_s + ours_s for _, imports_s, ours_s in shares.values())
+    local_s = itself_s(snakemake(folder, f"{STAGES['cut_patches']}/{SUBJECT}"), folder)
+    return shares, local_s + len(STAGES) * reading_s
+
+
+def beside(code: str, more: str) -> float:
+    """Return the CPU-seconds that a line of Python takes more after another, medians of three."""
+    codes = (code, f"{code}; {more}")
+    first, both = (statistics.median(cpu_s([sys.executable, "-c", each], ROOT)[0] for _ in range(3)) for each in codes)
+    return both - first
 
 
 def lungmask_imports_s() -> float:
     """Return the CPU-seconds that importing lungmask takes beside what the segmentation imports anyway."""
-    stage = "import drasclr_core.subject_stages"
-    without, with_it = (
-        cpu_s([sys.executable, "-c", code], ROOT)[0]
-        for code in (stage, f"{stage}, drasclr_core.lungs as lungs; lungs.import_lungmask()")
-    )
-    return with_it - without
+    return beside("import drasclr_core.subject_stages, drasclr_core.lungs as lungs", "lungs.import_lungmask()")
 
 
 def main(args: argparse.Namespace) -> None:

@@ -3,8 +3,6 @@
 import hashlib
 import logging
 import pickle
-import urllib.error
-import urllib.request
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -70,6 +68,9 @@ def fetch_weights(target: str | Path) -> Path:
     InputError
         If the download fails or is not the published file.
     """
+    import urllib.error  # here: every job of a subject imports this module
+    import urllib.request
+
     target = Path(target)
     if target.is_file() and _digest(target) == R231_SHA256:
         return target
