@@ -71,9 +71,10 @@ def checked_tables():
 
 
 def phantom_input():
-    """Return the named input of a scan's phantom: none without phantoms, for to ask of every subject takes time."""
-    phantoms = any(is_phantom(cohort) for cohort in config["cohorts"])
-    return {"phantom": phantom_folder} if phantoms else {}
+    """Return the input of a scan's phantom; none without phantoms, for it takes time to ask of every subject."""
+    return (
+        {"phantom": phantom_folder} if any(map(is_phantom, config["cohorts"])) else {}
+    )
 
 
 def phantom_folder(wildcards):
@@ -132,20 +133,3 @@ def stored(stage, path):
     return (
         directory(path) if stage in config["storage"]["keep"] else temp(directory(path))
     )
-
-
-def atlas_source(wildcards):
-    """Return the lung mask that becomes the atlas: a participant's folder, or a file."""
-    atlas = config["atlases"][wildcards.atlas]
-    if "mask" in atlas:
-        return atlas["mask"]
-    return f"results/{atlas['cohort']}/segment/{atlas['participant']}"
-
-
-def atlas_corners(wildcards):
-    return config["atlases"][wildcards.atlas].get("corners", [])
-
-
-def atlas_settings(wildcards):
-    convention = config["atlases"][wildcards.atlas].get("convention", "centre")
-    return {**config["landmarks"], "convention": convention}

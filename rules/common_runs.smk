@@ -1,9 +1,26 @@
-"""Helpers of what comes after the atlas - runs, their settings and paths. Functions only here."""
+"""Helpers of atlases and runs - their settings and paths. Functions only here."""
 
 from drasclr_core.config import digest, is_pretrained, pretrain_settings, same_run
 from drasclr_core.settings import UPKEEP
 
 PRETRAINED_RUNS = [run for run in config["runs"] if is_pretrained(config, run)]
+
+
+def atlas_source(wildcards):
+    """Return the lung mask that becomes the atlas: a participant's folder, or a file."""
+    atlas = config["atlases"][wildcards.atlas]
+    if "mask" in atlas:
+        return atlas["mask"]
+    return f"results/{atlas['cohort']}/segment/{atlas['participant']}"
+
+
+def atlas_corners(wildcards):
+    return config["atlases"][wildcards.atlas].get("corners", [])
+
+
+def atlas_settings(wildcards):
+    convention = config["atlases"][wildcards.atlas].get("convention", "centre")
+    return {**config["landmarks"], "convention": convention}
 
 
 def aligned(name):
