@@ -21,7 +21,7 @@ rule register_lungs:
         "logs/{cohort}/{atlas}/register_lungs/{id}.log",
     retries: 0
     group:
-        "subject"
+        in_group("subject")
     conda:
         "../envs/core.yaml"
     params:
@@ -43,7 +43,7 @@ rule cut_patches:
         "logs/{cohort}/{atlas}/cut_patches/{id}.log",
     retries: 0
     group:
-        "subject"
+        in_group("subject")
     conda:
         "../envs/core.yaml"
     params:

@@ -12,12 +12,22 @@ def lends_atlas(wildcards):
     return any(lender.items() <= atlas.items() for atlas in config["atlases"].values())
 
 
+def in_group(name):
+    """Return a function for `group`, whose jobs share one on a cluster: with --group-components, and in that job."""
+
+    def group(wildcards):
+        grouping = workflow.remote_exec or workflow.group_settings.group_components
+        return name if grouping else None
+
+    return group
+
+
 def upstream_group(wildcards):
-    """Return the group of a subject's stages before its registration, for a cluster to run in one job.
+    """Return the group of a subject's stages before its registration.
 
     Not the one of those after it where an atlas is made from the subject: they wait for that atlas.
     """
-    return "lender" if lends_atlas(wildcards) else "subject"
+    return in_group("lender" if lends_atlas(wildcards) else "subject")(wildcards)
 
 
 def live_with_allocation():

@@ -21,7 +21,7 @@ rule measure_disease:
         "logs/{cohort}/{atlas}/measure_disease/{id}.log",
     retries: 0
     group:
-        "subject"
+        in_group("subject")
     conda:
         "../envs/core.yaml"
     script:

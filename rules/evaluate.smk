@@ -18,7 +18,7 @@ rule evaluate_task:
     log:
         "logs/{cohort}/{atlas}/evaluate_task/{run}/{task}.log",
     group:
-        "evaluation"
+        in_group("evaluation")
     conda:
         "../envs/core.yaml"
     params:

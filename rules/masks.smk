@@ -22,7 +22,7 @@ rule mask_emphysema:
         "logs/{cohort}/{atlas}/mask_emphysema/{run}/{id}.log",
     retries: 0
     group:
-        "masks"
+        in_group("masks")
     conda:
         "../envs/core.yaml"
     resources:

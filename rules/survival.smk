@@ -30,7 +30,7 @@ rule evaluate_survival:
     wildcard_constraints:
         variant="[a-z_]+",
     group:
-        "evaluation"
+        in_group("evaluation")
     conda:
         "../envs/core.yaml"
     params:

@@ -67,7 +67,7 @@ def test_every_rule_with_resources_of_its_own_exists():
 
 
 def test_every_group_has_a_size():
-    groups = set(re.findall(r'^    group:\n        "(\w+)"', RULES, re.M))
+    groups = set(re.findall(r'^        in_group\("(\w+)"\)', RULES, re.M))
     assert groups == {size.split("=")[0] for size in PROFILE["group-components"]}
 
 
