@@ -57,7 +57,7 @@ def finish(folder: Path, target: str) -> None:
     """Make every output that a target needs, empty, all of one moment."""
     command = snakemake(folder, target, "--dry-run")
     plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    outputs = {path for line in re.findall(r"^    output: (.*)$", plan, re.M) for path in line.split(", ")}
+    outputs = {path for line in re.findall(r"^ +output: (.*)$", plan, re.M) for path in line.split(", ")}
     for path in sorted(folder / output for output in outputs):
         is_file = path.suffix in (".csv", ".tsv", ".md", ".json", ".gz")
         (path.parent if is_file else path).mkdir(parents=True, exist_ok=True)

@@ -139,6 +139,7 @@ def _assumptions(table: Mapping[str, Any], config: Config) -> Iterator[str]:
             yield f"{name} = {entry['value']:g} was not measured: {entry['source']}"
     yield "Core-hours of a scan are those of one resampled to 1 mm; readouts, tables and figures are not counted."
     yield "Memory of a training is that of the CPU; on GPUs queues and rows of the bank are in the GPUs' memory."
+    yield "Core-hours of a training on GPUs are those of the cores reserved for it: cpu_threads for each."
 
 
 @dataclass(frozen=True)
