@@ -1,4 +1,4 @@
-"""Run the benchmarks of training and embedding one after the other; end with one table of their figures and goals.
+"""Run the benchmarks one after the other; end with one table of their figures and goals.
 
     python benchmarks/all.py [--released ../DrasCLR] [--rounds 7] [--threads 2]
 
@@ -34,7 +34,15 @@ def main() -> int:
     """Run all and print; return the exit status."""
     chosen = sys.argv[1:]
     benchmarks = [(name, chosen) for name in ("layers", "step", "embedding")]
-    benchmarks += [("busy", []), ("rows", []), ("dense", []), ("memory", []), ("memory", PAPER)]
+    benchmarks += [
+        ("busy", []),
+        ("rows", []),
+        ("dense", []),
+        ("memory", []),
+        ("memory", PAPER),
+        ("dag", []),
+        ("overhead", []),
+    ]
     figures = [row for name, options in benchmarks for row in run(name, options)]
     print("\n## Figures and goals\n")
     print_table(FIGURES_HEADER, figures)

@@ -64,7 +64,7 @@ def finished(tmp_path_factory):
     write_table(folder)
     (folder / "r231.pth").touch()
     plan = succeeded(snakemake(folder, CONFIG, "--dry-run", *TARGETS))
-    for output in {path for line in re.findall(r"^    output: (.*)$", plan, re.M) for path in line.split(", ")}:
+    for output in {path for line in re.findall(r"^ +output: (.*)$", plan, re.M) for path in line.split(", ")}:
         path = folder / output
         is_file = path.suffix in (".csv", ".tsv", ".md", ".json", ".gz")
         (path.parent if is_file else path).mkdir(parents=True, exist_ok=True)

@@ -91,7 +91,7 @@ def succeeded(process):
 def planned_jobs(folder, config, *targets):
     """Return what Snakemake would run now: rule names with the wildcards that tell jobs of a rule apart."""
     output = succeeded(snakemake(folder, config, "--dry-run", *targets))
-    jobs = [_job(block) for block in re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", output, re.M)]
+    jobs = [_job(block) for block in re.findall(r"^ *(?:local)?rule (\w+):\n((?: +\w+: .*\n)*)", output, re.M)]
     total = re.search(r"^total +(\d+)$", output, re.M)
     assert len(jobs) == (int(total[1]) if total else 0), output  # else the output is not read right
     return set(jobs)
@@ -99,6 +99,6 @@ def planned_jobs(folder, config, *targets):
 
 def _job(rule_and_fields):
     rule, fields = rule_and_fields
-    found = re.search(r"^    wildcards: (.*)$", fields, re.M)
+    found = re.search(r"^ +wildcards: (.*)$", fields, re.M)
     values = dict(pair.split("=", 1) for pair in found[1].split(", ")) if found else {}
     return " ".join([rule, *(values[name] for name in ("id", "run", "task") if name in values)])
