@@ -1,3 +1,22 @@
 """DrasCLR: anatomy-aware features from unlabelled 3D lung CT (Yu et al., Medical Image Analysis 2024)."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from drasclr_core.model_folder import Model
+
 __version__ = "0.1.0"
+
+
+def load_model(folder: str | Path) -> "Model":
+    """Return the model of a folder, to embed scans: ``load_model(folder).embed(scan)``; see `model_folder.load_model`.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, is not the one that was written, or does not fit the description.
+    """
+    from drasclr_core.model_folder import load_model as load  # seconds of imports
+
+    return load(folder)

@@ -138,7 +138,12 @@ def _scan(path: Path, stem: str, form: str, fullmatch: Callable[[str], re.Match[
 def _series(path: Path, files: list[Path], fullmatch: Callable[[str], re.Match[str] | None]) -> Scan | None:
     """Return the scan of a folder of DICOM files that is named like one, or lies directly in such a folder."""
     scan = _scan(path, path.name, _DICOM, fullmatch) or _scan(path, path.parent.name, _DICOM, fullmatch)
-    return scan if scan is not None and any(_is_dicom(file) for file in files[:_FILES_TRIED]) else None
+    return scan if scan is not None and is_series(files) else None
+
+
+def is_series(files: list[Path]) -> bool:
+    """Return whether files of one folder are those of a DICOM series, as the first few tell."""
+    return any(_is_dicom(file) for file in files[:_FILES_TRIED])
 
 
 def _is_dicom(path: Path) -> bool:

@@ -29,7 +29,7 @@ FINETUNED = "fine-tuned, no readout"
 """What a table's footnote says of the readout."""
 
 
-def load_model_to(folder: str | Path, device: str, threads: int) -> Model:
+def load_model_to(folder: str | Path, device: str, threads: int | None = None) -> Model:
     """Return a model on the device where to compute.
 
     Parameters
@@ -38,10 +38,11 @@ def load_model_to(folder: str | Path, device: str, threads: int) -> Model:
         Of the model.
     device : "auto", "cpu" or "cuda"
         "auto" takes a GPU where there is one.
-    threads : int
-        Of a computation on the CPU, whose last bits depend on it.
+    threads : int, optional
+        Of a computation on the CPU, whose last bits depend on it; without it PyTorch's own choice.
     """
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     auto = "cuda" if torch.cuda.is_available() else "cpu"
     model = load_model(folder)
     model.encoder.to(auto if device == "auto" else device)
@@ -150,10 +151,11 @@ def load_detectors(folder: Path, fold: int, model: Model) -> dict[str, Detector 
     model : Model
         The one that they were trained from; it is left as it is.
     """
-    return {subtype: _load_detector(folder / subtype, fold, model) for subtype in SUBTYPES}
+    return {subtype: load_detector(folder / subtype, fold, model) for subtype in SUBTYPES}
 
 
-def _load_detector(folder: Path, fold: int, model: Model) -> Detector | str:
+def load_detector(folder: Path, fold: int, model: Model) -> Detector | str:
+    """Return the detector of one fold of one subtype's folder, or the reason why there is none."""
     if fold not in read_json(folder / DESCRIPTION)["trained_folds"]:
         return f"no {folder.name} detector without fold {fold}: the patches to train it on were all of one kind"
     encoder, classifier = copy.deepcopy(model.encoder), Classifier(model.encoder.feature_dim)

@@ -1,5 +1,6 @@
 """Atomic writes, and the record that every per-subject folder holds."""
 
+import hashlib
 import json
 import logging
 import os
@@ -85,6 +86,18 @@ def write_json(path: str | Path, content: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Return the content of a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def cache_folder() -> Path:
+    """Return the user's folder for downloads: ``$XDG_CACHE_HOME/drasclr``, or ``~/.cache/drasclr``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "drasclr"
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the sha256 of a file, 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_record(folder: str | Path) -> Record:

@@ -1,6 +1,5 @@
 """The weights of lungmask's R231 network: fetched once, on request, and checked by their sha256."""
 
-import hashlib
 import logging
 import pickle
 import warnings
@@ -8,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from drasclr_core.errors import InputError
-from drasclr_core.io import atomic_path
+from drasclr_core.io import atomic_path, cache_folder, file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +16,11 @@ _MODEL = "R231"
 _CLASSES = 3  # background, right, left
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 60
+
+
+def weights_cache() -> Path:
+    """Return where R231 lies unless somebody says otherwise."""
+    return cache_folder() / "lungmask-r231.pth"
 
 
 def check_weights(path: str | Path, sha256: str | None = R231_SHA256) -> Path:
@@ -42,10 +46,11 @@ def check_weights(path: str | Path, sha256: str | None = R231_SHA256) -> Path:
     path = Path(path)
     if not path.is_file():
         raise InputError(
-            f"{path}: no such weights file: run `drasclr fetch-weights`, or set segmentation.weights to a copy."
+            f"{path}: no such weights file: run `drasclr fetch-weights`, or name a copy (segmentation.weights in a "
+            "configuration, --lung-weights)."
         )
     if sha256 is not None:
-        _check_digest(path, _digest(path), sha256)
+        _check_digest(path, file_sha256(path), sha256)
     _check_content(path)
     return path
 
@@ -72,7 +77,7 @@ def fetch_weights(target: str | Path) -> Path:
     import urllib.request
 
     target = Path(target)
-    if target.is_file() and _digest(target) == R231_SHA256:
+    if target.is_file() and file_sha256(target) == R231_SHA256:
         return target
     url = import_lungmask().MODEL_URLS[_MODEL][0]
     logger.info("fetching %s", url)
@@ -85,7 +90,7 @@ def fetch_weights(target: str | Path) -> Path:
             raise InputError(
                 f"{url} cannot be fetched ({error}): copy the file from another machine and set segmentation.weights."
             ) from error
-        _check_digest(url, _digest(partial), R231_SHA256)
+        _check_digest(url, file_sha256(partial), R231_SHA256)
     return target
 
 
@@ -95,11 +100,6 @@ def import_lungmask() -> ModuleType:
         from lungmask import mask
     mask.logger.handlers.clear()
     return mask
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_digest(source: str | Path, found: str, expected: str) -> None:

@@ -1,8 +1,10 @@
 """The folder that holds a trained encoder and all it takes to use it."""
 
+import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -10,11 +12,20 @@ from safetensors.torch import load_file, save_file
 from drasclr_core import __version__
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
-from drasclr_core.io import read_json, write_json
+from drasclr_core.io import atomic_path, file_sha256, read_json, write_json
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.settings import PretrainSettings
 
-WEIGHTS, DESCRIPTION, LANDMARKS = "encoder.safetensors", "model.json", "landmarks.json"
+if TYPE_CHECKING:
+    from drasclr_core.embedding_scan import ScanFeatures
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS, DESCRIPTION, LANDMARKS, ATLAS = "encoder.safetensors", "model.json", "landmarks.json", "lung_mask.nii.gz"
+SUMS = "SHA256SUMS"
+"""The sha256 of the four others, as ``sha256sum --check`` reads them."""
+
+_PARTS = (WEIGHTS, DESCRIPTION, LANDMARKS, ATLAS)
 
 
 @dataclass(frozen=True)
@@ -28,54 +39,102 @@ class Model:
         Landmarks, location codes, patch convention.
     description : dict
         ``model.json``: architecture, preprocessing, settings, versions.
+    folder : path, optional
+        Where it was loaded from; a scan is registered to the atlas there.
     """
 
     encoder: Encoder
     grid: LandmarkGrid
     description: dict[str, Any]
+    folder: Path | None = None
+
+    def embed(self, scan: str | Path, *, lung_weights: str | Path | None = None) -> "ScanFeatures":
+        """Return the features of one scan; see `embedding_scan.embed_scan`."""
+        from drasclr_core.embedding_scan import embed_scan  # it imports this module
+
+        return embed_scan(self, scan, lung_weights=lung_weights)
 
 
 def save_model(
-    folder: Path, encoder: Encoder, grid: LandmarkGrid, settings: PretrainSettings, provenance: dict[str, Any]
+    folder: Path,
+    encoder: Encoder,
+    grid: LandmarkGrid,
+    settings: PretrainSettings,
+    provenance: dict[str, Any],
+    atlas_mask: str | Path,
 ) -> None:
-    """Write weights, landmarks and description into an existing folder.
+    """Write what a training made into an existing folder.
 
-    The weights file holds tensors alone: its metadata would have no fixed order, and equal trainings give equal
-    bytes. `provenance` (preprocessing, config hash, participants) goes into the description as it is.
+    `provenance` (preprocessing, config hash, participants) goes into the description as it is; `atlas_mask` is copied.
     """
-    save_file({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}, folder / WEIGHTS)
-    write_json(folder / LANDMARKS, grid.to_json())
     architecture = {
         "feature_dim": settings.feature_dim,
         "num_experts": settings.num_experts,
         "conditioning": settings.conditioning,
     }
-    training = settings.decisive()
-    versions = {"drasclr": __version__}
-    write_json(
-        folder / DESCRIPTION,
-        {"architecture": architecture, "training": training, "versions": versions, **provenance},
-    )
+    description = {"architecture": architecture, "training": settings.decisive(), **provenance}
+    write_model(folder, encoder, grid, description, atlas_mask)
+
+
+def write_model(
+    folder: Path, encoder: Encoder, grid: LandmarkGrid, description: dict[str, Any], atlas_mask: str | Path
+) -> None:
+    """Write weights, landmarks, description and atlas into an existing folder, and last their sums.
+
+    The weights file holds tensors alone: its metadata would have no fixed order, and equal trainings give equal
+    bytes. The version is added to the description.
+    """
+    save_file({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}, folder / WEIGHTS)
+    write_json(folder / LANDMARKS, grid.to_json())
+    write_json(folder / DESCRIPTION, {**description, "versions": {"drasclr": __version__}})
+    shutil.copyfile(atlas_mask, folder / ATLAS)
+    with atomic_path(folder / SUMS) as partial:
+        partial.write_text("".join(f"{file_sha256(folder / name)}  {name}\n" for name in _PARTS), encoding="utf-8")
 
 
 def load_model(folder: str | Path) -> Model:
-    """Return the model that `save_model` wrote.
+    """Return the model that `write_model` wrote.
+
+    A folder without sums, of an earlier version, is accepted with a warning.
 
     Raises
     ------
     InputError
-        If a file is missing, cut short, or does not fit the description.
+        If a file is missing, is not the one that was written, or does not fit the description.
     """
     folder = Path(folder)
-    for name in (WEIGHTS, DESCRIPTION, LANDMARKS):
-        if not (folder / name).exists():
+    for name in _PARTS:
+        if not (folder / name).is_file():
             raise InputError(f"{folder} is not a model folder: it has no {name}.")
-    description = read_json(folder / DESCRIPTION)
-    encoder = Encoder(**description["architecture"])
+    _check_sums(folder)
+    description, landmarks = (_read(folder / name) for name in (DESCRIPTION, LANDMARKS))
     try:
+        encoder = Encoder(**description["architecture"])
         encoder.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, TypeError, KeyError) as error:
         raise InputError(
             f"{folder / WEIGHTS} does not hold the encoder that {DESCRIPTION} describes: {error}"
         ) from error
-    return Model(encoder.eval(), LandmarkGrid.from_json(read_json(folder / LANDMARKS)), description)
+    return Model(encoder.eval(), LandmarkGrid.from_json(landmarks), description, folder)
+
+
+def _check_sums(folder: Path) -> None:
+    if not (folder / SUMS).is_file():
+        logger.warning("%s has no %s, as those of earlier versions: its files are not checked.", folder, SUMS)
+        return
+    lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+    expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for name in _PARTS:
+        found = file_sha256(folder / name)
+        if found != expected.get(name):
+            raise InputError(
+                f"{folder / name} is not the file that was written: its sha256 is {found}, {SUMS} says "
+                f"{expected.get(name, 'nothing of it')}. Copy the whole folder again."
+            )
+
+
+def _read(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): copy the whole folder again.") from error

@@ -81,8 +81,7 @@ def pretrain_to_folder(
     if leads:
         with atomic_directory(folder) as partial:
             participants = {"participant_ids": bank.participant_ids}
-            save_model(partial, encoder, bank.grid, settings, {**provenance, **participants})
-            shutil.copyfile(atlas_mask, partial / "lung_mask.nii.gz")
+            save_model(partial, encoder, bank.grid, settings, {**provenance, **participants}, atlas_mask)
             shutil.copyfile(work / "metrics.csv", partial / "metrics.csv")
             shutil.copytree(work / "tensorboard", partial / "tensorboard")
         drop_checkpoints(work)  # first: without its metrics a checkpoint must not be gone on with

@@ -6,8 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from drasclr_core import __version__
-from drasclr_core.cli import app, cache_folder
+from drasclr_core.cli import app
 from drasclr_core.errors import InputError
+from drasclr_core.io import cache_folder
 
 
 def drasclr(*arguments):

@@ -28,7 +28,9 @@ class ToySubject:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    save_model(folder, initial_encoder(SETTINGS).eval(), toy_grid(), SETTINGS, {"preprocess": {"spacing_mm": 1.0}})
+    atlas = folder.parent / "atlas.nii.gz"
+    atlas.write_bytes(b"a mask, which is copied only")
+    save_model(folder, initial_encoder(SETTINGS).eval(), toy_grid(), SETTINGS, {"preprocess": {}}, atlas)
     return folder
 
 

@@ -1,3 +1,5 @@
+import json
+import subprocess
 from typing import get_args
 
 import pytest
@@ -6,7 +8,7 @@ from toy_bank import toy_grid
 
 from drasclr_core.encoder import Conditioning
 from drasclr_core.errors import InputError
-from drasclr_core.model_folder import DESCRIPTION, LANDMARKS, WEIGHTS, load_model, save_model
+from drasclr_core.model_folder import ATLAS, DESCRIPTION, LANDMARKS, SUMS, WEIGHTS, load_model, save_model
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import initial_encoder
 
@@ -14,8 +16,16 @@ from drasclr_core.training import initial_encoder
 def saved(folder, **changes):
     settings = PretrainSettings(**{"feature_dim": 8, "num_experts": 2, **changes})
     encoder = initial_encoder(settings).eval()
-    save_model(folder, encoder, toy_grid(), settings, {"preprocess": {"spacing_mm": 1.0}})
+    atlas = folder.parent / "atlas.nii.gz"
+    atlas.write_bytes(b"a mask")
+    save_model(folder, encoder, toy_grid(), settings, {"preprocess": {"spacing_mm": 1.0}}, atlas)
     return encoder
+
+
+def without_sums(folder):
+    """Make of a folder one as earlier versions wrote it."""
+    (folder / SUMS).unlink()
+    return folder
 
 
 @pytest.mark.parametrize("conditioning", get_args(Conditioning))
@@ -37,7 +47,7 @@ def test_equal_encoders_give_equal_bytes(tmp_path):
     assert (tmp_path / "a" / WEIGHTS).read_bytes() == (tmp_path / "b" / WEIGHTS).read_bytes()
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION, LANDMARKS])
+@pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION, LANDMARKS, ATLAS])
 def test_a_folder_that_lacks_a_file_is_named(tmp_path, name):
     saved(tmp_path)
     (tmp_path / name).unlink()
@@ -45,17 +55,59 @@ def test_a_folder_that_lacks_a_file_is_named(tmp_path, name):
         load_model(tmp_path)
 
 
-def test_truncated_weights_are_refused(tmp_path):
+def test_the_sums_are_those_of_sha256sum(tmp_path):
+    saved(tmp_path)
+    checked = subprocess.run(["sha256sum", "--check", "--strict", SUMS], cwd=tmp_path, capture_output=True, text=True)
+    assert (checked.returncode, checked.stdout.count(": OK")) == (0, 4)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION, LANDMARKS, ATLAS])
+def test_a_file_that_was_changed_is_refused(tmp_path, name):
+    saved(tmp_path)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InputError, match=f"{name} is not the file that was written"):
+        load_model(tmp_path)
+
+
+def test_a_file_without_a_sum_is_refused(tmp_path):
+    saved(tmp_path)
+    sums = (tmp_path / SUMS).read_text().splitlines(keepends=True)
+    (tmp_path / SUMS).write_text("".join(sums[1:]))
+    with pytest.raises(InputError, match=f"{WEIGHTS} .* says nothing of it"):
+        load_model(tmp_path)
+
+
+def test_a_folder_of_an_earlier_version_is_accepted_with_a_warning(tmp_path, caplog):
+    saved(tmp_path)
+    load_model(without_sums(tmp_path))
+    assert "its files are not checked" in caplog.text
+
+
+def test_truncated_weights_are_refused_without_sums(tmp_path):
     saved(tmp_path)
     content = (tmp_path / WEIGHTS).read_bytes()
     (tmp_path / WEIGHTS).write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match=WEIGHTS):
-        load_model(tmp_path)
+        load_model(without_sums(tmp_path))
 
 
-def test_weights_of_another_architecture_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [{"num_experts": 3}, {"num_experts": "two"}, {"layers": 3}],
+)
+def test_weights_of_another_architecture_are_refused(tmp_path, change):
     saved(tmp_path)
-    text = (tmp_path / DESCRIPTION).read_text()
-    (tmp_path / DESCRIPTION).write_text(text.replace('"num_experts": 2', '"num_experts": 3', 1))
+    description = json.loads((tmp_path / DESCRIPTION).read_text())
+    description["architecture"] |= change
+    (tmp_path / DESCRIPTION).write_text(json.dumps(description))
     with pytest.raises(InputError, match="does not hold the encoder"):
-        load_model(tmp_path)
+        load_model(without_sums(tmp_path))
+
+
+@pytest.mark.parametrize("name", [DESCRIPTION, LANDMARKS])
+def test_a_description_that_is_no_json_is_refused(tmp_path, name):
+    saved(tmp_path)
+    (tmp_path / name).write_text("{")
+    with pytest.raises(InputError, match=f"{name} is damaged"):
+        load_model(without_sums(tmp_path))

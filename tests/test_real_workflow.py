@@ -5,10 +5,13 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import zarr
 from workflow_run import DEFAULT, SMALL_TRAINING, changed, snakemake, succeeded
 
+from drasclr_core import load_model
 from drasclr_core.io import read_record
 
 FOLDER = Path(os.environ.get("DRASCLR_TEST_CT", Path(__file__).parents[2] / "shared" / "ct"))
@@ -86,6 +89,15 @@ def test_emphysema_shows_where_it_is(embedded):
     laa = {id_: metrics(embedded, "results/real/segment", id_)["laa950_pct"] for id_ in SCANS}
     assert laa["ct-64"] == pytest.approx(20, abs=2)
     assert max(laa, key=laa.get) == "ct-64"
+
+
+@pytest.mark.parametrize("participant", SCANS)
+def test_a_scan_alone_gets_the_same_features(embedded, participant):
+    run = embedded / ALIGNED / "runs" / "drasclr"
+    found = load_model(run / "model").embed(FOLDER / SCANS[participant][0])
+    store = zarr.open_group(run / "features" / "landmarks.zarr", mode="r")
+    expected = store["features"][store.attrs["participant_ids"].index(participant)]
+    np.testing.assert_allclose(found.landmarks, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("run", CONFIG["runs"])

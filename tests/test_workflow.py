@@ -9,11 +9,14 @@ import sys
 import time
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
+import zarr
 from safetensors.numpy import load_file
 from workflow_run import ROOT, changed, planned_jobs, snakemake, snakemake_command, succeeded, tiny_config
 
+from drasclr_core import load_model
 from drasclr_core.experiments import load_experiment
 
 pytestmark = pytest.mark.workflow
@@ -79,6 +82,16 @@ def test_the_same_seed_gives_the_same_bytes_in_another_folder(finished, tmp_path
     run_in(tmp_path)
     for result in (f"{MODEL}/{ENCODER}", f"{ALIGNED}/runs/patch-moco/model/{ENCODER}", TABLE):
         assert (tmp_path / result).read_bytes() == (finished / result).read_bytes(), result
+
+
+def test_a_scan_alone_gets_the_features_that_the_workflow_gave_it(finished):
+    found = load_model(finished / MODEL).embed(finished / "results/phantom/phantom/phantom-003/ct.nii.gz")
+    store = zarr.open_group(finished / ALIGNED / "runs/drasclr/features/landmarks.zarr", mode="r")
+    place = store.attrs["participant_ids"].index("phantom-003")
+    np.testing.assert_allclose(found.landmarks, store["features"][place], rtol=0, atol=1e-4)
+    assert np.abs(store["features"][place] - store["features"][place - 1]).max() > 0.01
+    means = pd.read_parquet(finished / ALIGNED / "runs/drasclr/features/features.parquet").set_index("participant_id")
+    np.testing.assert_allclose(found.mean, means.loc["phantom-003"].drop("fold"), rtol=0, atol=1e-4)
 
 
 def test_the_encoder_in_training_was_probed(finished):

@@ -1,0 +1,225 @@
+"""The commands for people with scans and a trained model."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from drasclr_core.errors import InputError, QualityError
+
+if TYPE_CHECKING:
+    from drasclr_core.embedding_scan import ScanReader
+
+logger = logging.getLogger(__name__)
+
+EXIT_BROKEN, EXIT_REFUSED = 1, 3
+
+Scans = Annotated[list[str], typer.Argument(help="NIfTI, NRRD or MHA files, or folders of one DICOM series each.")]
+ModelFolder = Annotated[Path, typer.Option("--model", help="Model folder of a training.")]
+LungWeights = Annotated[
+    Path | None,
+    typer.Option(help="Weights of lungmask, where the model needs them.", show_default="as `drasclr fetch-weights`"),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU where there is one.")]
+Subtype = Literal["centrilobular", "paraseptal"]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a scan: ok; refused, with the reason; or failed, which is no fault of the scan."""
+
+    scan: str
+    status: str
+    reason: str | None
+    seconds: float
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+def embed(
+    scans: Scans,
+    model: ModelFolder,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Table to write, .parquet or .csv.")],
+    lung_weights: LungWeights = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Embed scans: mean features go to the output, those of every landmark beside it, to NAME.landmarks.parquet."""
+    from drasclr_core.embedding_scan import TABLE_SUFFIXES, ScanFeatures, landmarks_path, write_features
+
+    check_output(output, TABLE_SUFFIXES)
+    reader = scan_reader(model, device, lung_weights)
+    found: dict[str, ScanFeatures] = {}
+
+    def work(scan: str, progress: Callable[[str], None]) -> dict[str, Any]:
+        found[scan] = reader.embed(scan, progress)
+        return found[scan].metrics
+
+    outcomes = run_scans(scans, work)
+    files = {}
+    if found:
+        write_features(found, reader.model, output)
+        files = {"means": str(output), "landmarks": str(landmarks_path(output))}
+    report(outcomes, files, as_json)
+
+
+def detect(
+    scan: Annotated[str, typer.Argument(help="NIfTI, NRRD or MHA file, or folder of one DICOM series.")],
+    model: ModelFolder,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Image to write, such as mask.nii.gz.")],
+    detectors: Annotated[
+        Path | None, typer.Option(help="Detectors fine-tuned from the model.", show_default="`detector` beside it")
+    ] = None,
+    probability: Annotated[
+        Subtype | None, typer.Option(help="Write the probability of this subtype instead of labels.")
+    ] = None,
+    stride: Annotated[int, typer.Option(min=1, help="Voxels between windows; half of it costs eight times more.")] = 8,
+    lung_weights: LungWeights = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Write where a scan shows emphysema, on its own grid: 1 centrilobular, 2 paraseptal, 0 neither."""
+    from drasclr_core.detection_scan import IMAGE_SUFFIXES, detect_scan, load_ensembles
+
+    check_output(output, IMAGE_SUFFIXES)
+    reader = scan_reader(model, device, lung_weights)
+    ensembles = load_ensembles(detectors or model.resolve().parent / "detector", reader.model)
+    if probability is not None and not ensembles[probability]:
+        raise InputError(f"--probability {probability}: there is no detector of it.")
+
+    def work(scan: str, progress: Callable[[str], None]) -> dict[str, Any]:
+        return detect_scan(reader, ensembles, scan, output, progress, stride=stride, probability=probability)
+
+    outcomes = run_scans([scan], work)
+    files = {"image": str(output)} if outcomes[0].status == "ok" else {}
+    report(outcomes, files, as_json)
+
+
+def qc(
+    scans: Scans,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Model folder; without it the registration is left out.")
+    ] = None,
+    lung_weights: LungWeights = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which scans would be refused, and why, with their lung volumes and densities; nothing is written."""
+    from drasclr_core.embedding_scan import check_lungs
+
+    check = scan_reader(model, "cpu", lung_weights).check if model else check_lungs
+    report(run_scans(scans, check), {}, as_json)
+
+
+def scan_reader(model: Path, device: str, lung_weights: Path | None) -> "ScanReader":
+    """Return the reader of a model folder, its encoder on a device."""
+    from drasclr_core.detection_finetuned import load_model_to
+    from drasclr_core.embedding_scan import ScanReader
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--device is {device!r}: give auto, cpu or cuda.")
+    return ScanReader.of(load_model_to(model, device), lung_weights)
+
+
+def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
+    """Refuse an output that could not be written, before the work for it is done.
+
+    Raises
+    ------
+    InputError
+        If the suffix is none of `suffixes`, or its folder is missing or read-only.
+    """
+    if not path.name.endswith(suffixes):
+        raise InputError(f"{path}: the suffix says the format; give {' or '.join(suffixes)}.")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path} cannot be written: give a file in a folder that exists and may be written to.")
+
+
+def run_scans(scans: list[str], work: Callable[[str, Callable[[str], None]], dict[str, Any]]) -> list[Outcome]:
+    """Call work(scan, progress) for each scan; one that is refused, or fails, does not keep the others from it.
+
+    Raises
+    ------
+    InputError
+        If a scan is named twice.
+    """
+    if twice := sorted({scan for scan in scans if scans.count(scan) > 1}):
+        raise InputError(f"named twice: {', '.join(twice)}: name each scan once.")
+    with _shown(len(scans)) as progress, _ended_in_order():
+        return [_attempt(scan, work, progress) for scan in scans]
+
+
+def report(outcomes: list[Outcome], files: dict[str, str], as_json: bool) -> None:
+    """Print what became of the scans and where the results are; exit accordingly."""
+    if as_json:
+        typer.echo(json.dumps({"files": files, "scans": [asdict(outcome) for outcome in outcomes]}, allow_nan=False))
+    else:
+        for line in [*map(_line, outcomes), *(f"{name}: {path}" for name, path in files.items())]:
+            typer.echo(line)
+    states = {outcome.status for outcome in outcomes}
+    if "failed" in states:
+        raise typer.Exit(EXIT_BROKEN)
+    if "refused" in states:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _attempt(
+    scan: str, work: Callable[[str, Callable[[str], None]], dict[str, Any]], progress: Callable[[str | None], None]
+) -> Outcome:
+    start = time.perf_counter()
+    status, reason, metrics = "ok", None, {}
+    try:
+        metrics = work(scan, lambda step: progress(f"{Path(scan).name}: {step}"))
+    except (InputError, QualityError) as error:
+        status, reason = "refused", str(error).removeprefix(f"{scan}: ")
+    except Exception as error:  # not the scan's fault, but the others' results shall not be lost for it
+        logger.exception("%s failed", scan)
+        status, reason = "failed", f"{type(error).__name__}: {error}"
+    progress(None)
+    return Outcome(scan, status, reason, round(time.perf_counter() - start, 3), metrics)
+
+
+def _line(outcome: Outcome) -> str:
+    if outcome.reason is not None:
+        return f"{outcome.scan}: {outcome.status}: {outcome.reason}"
+    values = {name: value for stage in outcome.metrics.values() for name, value in stage.items()}
+    shown = [("lung_l", "lungs {:.2f} l"), ("laa950_pct", "LAA-950 {:.1f} %"), ("dice", "Dice {:.2f}")]
+    told = [text.format(values[name]) for name, text in shown if name in values]
+    if "valid_landmarks" in values:
+        told.append(f"{values['valid_landmarks']} of {values['landmarks']} landmarks")
+    told += [f"{name} {seen['fraction']:.1%} of the lungs" for name, seen in outcome.metrics.get("detect", {}).items()]
+    return f"{outcome.scan}: ok: {', '.join(told)}"
+
+
+@contextmanager
+def _shown(count: int) -> Iterator[Callable[[str | None], None]]:
+    """Show on a terminal how many scans are done, and the step that the yielded function is told (None: one more)."""
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=count)
+
+        def progress(step: str | None) -> None:
+            bar.advance(task) if step is None else bar.update(task, description=step)
+
+        yield progress
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM end the block as an error would, so that temporary folders are removed."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,119 @@
+"""A folder of scans -> a participants table: one participant per scan, named by it."""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from drasclr_core.cohort import write_participants
+from drasclr_core.cohort_images import is_series, walk
+from drasclr_core.cohort_table_file import check_target, relative_image
+from drasclr_core.cohort_tables import examples
+from drasclr_core.errors import InputError
+from drasclr_core.scan_files import FORMATS
+
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]+")
+_NOT_FIRST = re.compile(r"^[_-]+")
+
+
+def import_folder(folder: str | Path, target: str | Path, *, match: str = "*", overwrite: bool = False) -> list[str]:
+    """Write a participants table of the scans below a folder; no scan is opened.
+
+    A scan is a file with a suffix of `scan_files.FORMATS`, or a folder that holds DICOM files. The id is its name
+    without suffix or, where two have the same, its path below `folder`, with `_` for what an id may not hold.
+
+    Parameters
+    ----------
+    folder : path
+        Searched with all its subfolders; names that begin with a dot are passed over.
+    target : path
+        The table to write, a ``.tsv``; the paths of the scans are relative to its folder.
+    match : str
+        What the name of a scan's file or folder must match: * any letters, ? one; capitals count.
+    overwrite : bool
+        Replace an existing table.
+
+    Returns
+    -------
+    list of str
+        Lines of a summary.
+
+    Raises
+    ------
+    InputError
+        If there is no scan, or two scans would have the same id.
+    """
+    target, root = check_target(target, overwrite), Path(os.path.realpath(folder))
+    scans: list[Path] = []
+    other: list[Path] = []
+    for path, is_scan in _find(root):
+        (scans if is_scan and fnmatchcase(path.name, match) else other).append(path)
+    if not scans:
+        raise InputError(
+            f"{folder}: no scan matches {match!r}: files end in {', '.join(FORMATS)}, a folder holds DICOM files."
+        )
+    ids = _ids(scans, root)
+    rows = [{"participant_id": ids[scan], "image": relative_image(scan, target)} for scan in scans]
+    write_participants(sorted(rows, key=lambda row: row["participant_id"]), target)
+    series = sum(scan.is_dir() for scan in scans)
+    lines = [f"{target}: {len(rows)} participants, {len(scans) - series} files and {series} folders of DICOM files"]
+    if other:
+        lines.append(
+            f"  {len(other)} files or folders are not used: {examples(str(p.relative_to(root)) for p in other)}"
+        )
+    return lines
+
+
+def _find(root: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield what lies below a folder and whether it may be a scan: files by their suffix, a DICOM series as a whole."""
+    for path, names in walk(root):
+        others = []
+        for name in names:
+            if name.lower().endswith(tuple(FORMATS)):
+                yield path / name, True
+            else:
+                others.append(path / name)
+        if is_series(others):
+            yield path, True
+        else:
+            yield from ((file, False) for file in others)
+
+
+def _ids(scans: list[Path], root: Path) -> dict[Path, str]:
+    named = Counter(_as_id(_stem(scan)) for scan in scans)
+    ids = {}
+    for scan in scans:
+        alone = _as_id(_stem(scan))
+        parts = [*scan.relative_to(root).parts[:-1], _stem(scan)]
+        ids[scan] = alone if named[alone] == 1 else _as_id("_".join(parts))
+    _check_ids(ids)
+    return ids
+
+
+def _stem(scan: Path) -> str:
+    """Return the name without suffix; that of a folder is its name."""
+    if scan.is_dir():
+        return scan.name
+    suffix = max((suffix for suffix in FORMATS if scan.name.lower().endswith(suffix)), key=len)
+    return scan.name[: -len(suffix)]
+
+
+def _as_id(name: str) -> str:
+    return _NOT_FIRST.sub("", _NOT_IN_IDS.sub("_", name))
+
+
+def _check_ids(ids: dict[Path, str]) -> None:
+    """Refuse names that leave no id, and scans of one id."""
+    owners = defaultdict(list)
+    for scan, name in ids.items():
+        owners[name].append(str(scan))
+    faults = [
+        f"{name or 'no id at all'}: {', '.join(scans)}" for name, scans in owners.items() if len(scans) > 1 or not name
+    ]
+    if faults:
+        told = "\n  ".join(faults)
+        raise InputError(
+            f"these scans would not have an id of their own (letters, digits, _ and -); rename some:\n  {told}"
+        )

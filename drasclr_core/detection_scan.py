@@ -1,0 +1,127 @@
+"""Where in one scan's lungs the fine-tuned detectors see emphysema, on the scan's own grid."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from drasclr_core.boxes import SUBTYPES
+from drasclr_core.dense import dense_values
+from drasclr_core.detection_finetuned import DESCRIPTION, Detector, load_detector
+from drasclr_core.embedding_scan import Progress, ScanReader
+from drasclr_core.errors import InputError
+from drasclr_core.images import read_ct, write_image
+from drasclr_core.io import atomic_path, read_json
+from drasclr_core.model_folder import Model
+from drasclr_core.subject import Subject
+
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+
+
+def load_ensembles(folder: str | Path, model: Model) -> dict[str, list[Detector]]:
+    """Return the detectors of each subtype, one per fold, on the model's device.
+
+    Parameters
+    ----------
+    folder : path
+        As the workflow writes it: ``{subtype}/fold-K.safetensors`` and ``detector.json``.
+    model : Model
+        The one that they were trained from.
+
+    Raises
+    ------
+    InputError
+        If the folder is none of detectors, or no detector could be trained.
+    """
+    ensembles = {}
+    for subtype in SUBTYPES:
+        place = Path(folder) / subtype
+        if not (place / DESCRIPTION).is_file():
+            raise InputError(
+                f"{place} holds no {DESCRIPTION}: give the folder `detector` of the model's run (--detectors), which "
+                "the workflow makes of annotated boxes."
+            )
+        folds = read_json(place / DESCRIPTION)["trained_folds"]
+        loaded = [load_detector(place, fold, model) for fold in folds]
+        ensembles[subtype] = [detector for detector in loaded if not isinstance(detector, str)]
+    if not any(ensembles.values()):
+        raise InputError(f"{folder}: no detector could be trained, so there is nothing to detect with.")
+    return ensembles
+
+
+def detect_scan(
+    reader: ScanReader,
+    ensembles: Mapping[str, list[Detector]],
+    scan: str | Path,
+    target: Path,
+    progress: Progress,
+    *,
+    stride: int,
+    probability: str | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Write an image of a scan's emphysema, on the scan's own grid; return the metrics of the stages and ``detect``.
+
+    The probability of a subtype is the mean over the detectors of its folds: none of them has seen a new scan. It is
+    computed on the model's grid, in windows that each have their own location, and brought to the scan's grid by
+    nearest neighbour.
+
+    Parameters
+    ----------
+    reader : ScanReader
+    ensembles : mapping
+        As `load_ensembles` returns it.
+    scan : path
+    target : path
+        Image to write, one of `IMAGE_SUFFIXES`: uint8, 1 where the probability of centrilobular emphysema is one half
+        or more, 2 likewise paraseptal (the more probable, where both are), 0 elsewhere.
+    progress : callable
+    stride : int
+        Between windows, in voxels of the model's grid.
+    probability : str, optional
+        A subtype: write its probability instead, float32, 0 outside of the lungs.
+
+    Returns
+    -------
+    dict
+        ``detect`` holds per subtype the ``fraction`` of lung voxels with a probability of one half or more.
+    """
+    with tempfile.TemporaryDirectory(prefix="drasclr-") as work:
+        subject, metrics = reader.align(scan, Path(work), progress)
+        lungs = sitk.GetArrayViewFromImage(subject.lungs) > 0
+        found = {}
+        for subtype, detectors in ensembles.items():
+            if detectors:
+                progress(f"looking for {subtype} emphysema")
+                found[subtype] = _mean_probability(subject, detectors, stride)
+        seen = {subtype: {"fraction": float((found[subtype][lungs] >= 0.5).mean())} for subtype in found}
+        image = sitk.GetImageFromArray(_labels(found) if probability is None else np.nan_to_num(found[probability]))
+        image.CopyInformation(subject.ct)
+    progress("writing")
+    with atomic_path(target) as partial:
+        write_image(sitk.Resample(image, read_ct(scan), sitk.Transform(), sitk.sitkNearestNeighbor, 0), partial)
+    return {**metrics, "detect": seen}
+
+
+def _mean_probability(subject: Subject, detectors: list[Detector], stride: int) -> npt.NDArray[np.float32]:
+    """Return the mean probability over the detectors, (Z, Y, X), NaN outside of the lungs."""
+    each = [
+        dense_values(tuned, subject.ct, subject.lungs, subject.transform, stride=stride, block=stride, head=classifier)
+        for tuned, classifier in detectors
+    ]
+    mean = replace(each[0], values=np.mean([found.values for found in each], axis=0))
+    return mean.spread(sitk.GetArrayViewFromImage(subject.lungs))[0]
+
+
+def _labels(found: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.uint8]:
+    first = next(iter(found.values()))
+    labels, highest = np.zeros(first.shape, np.uint8), np.full(first.shape, 0.5, np.float32)
+    for number, subtype in enumerate(SUBTYPES, start=1):
+        if subtype in found:
+            wins = found[subtype] >= highest  # NaN, outside of the lungs, never does
+            labels[wins], highest[wins] = number, found[subtype][wins]
+    return labels

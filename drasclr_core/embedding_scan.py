@@ -1,0 +1,251 @@
+"""One scan, from its file to its features, in one process: by the very stages of the workflow."""
+
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from drasclr_core import __version__
+from drasclr_core.embedding import embed_locations, subject_features
+from drasclr_core.errors import InputError
+from drasclr_core.io import atomic_path, file_sha256
+from drasclr_core.lung_weights import check_weights, weights_cache
+from drasclr_core.model_folder import ATLAS, DESCRIPTION, LANDMARKS, WEIGHTS, Model
+from drasclr_core.subject import Subject
+from drasclr_core.subject_stages import Metrics, cut, ingest, register, segment
+
+logger = logging.getLogger(__name__)
+
+TABLE_SUFFIXES = (".parquet", ".csv")
+CHECK_SPACING_MM = 2.0  # of a scan that no model asks for: as fine as the lungs are found
+
+Progress = Callable[[str], None]
+"""Told what happens to a scan now."""
+
+
+@dataclass(frozen=True)
+class ScanFeatures:
+    """The features of one scan.
+
+    Attributes
+    ----------
+    mean : (D,) float32 array
+        Mean over the valid landmarks.
+    landmarks : (L, D) float32 array
+        Of every landmark.
+    valid : (L,) bool array
+        Whether the centre of a landmark's patch lies inside the scan.
+    landmarks_mm : (L, 3) float64 array
+        Landmarks in atlas space, LPS millimetres.
+    metrics : dict
+        Of each stage, as in the workflow's records.
+    """
+
+    mean: npt.NDArray[np.float32]
+    landmarks: npt.NDArray[np.float32]
+    valid: npt.NDArray[np.bool_]
+    landmarks_mm: npt.NDArray[np.float64]
+    metrics: dict[str, Metrics]
+
+
+@dataclass(frozen=True)
+class ScanReader:
+    """Brings scans to the atlas of a model, with the settings that its own subjects were brought there with.
+
+    Attributes
+    ----------
+    model : Model
+    folder : path
+        The model's.
+    lung_weights : path or None
+        Those of lungmask, checked; None where the lungs are found by thresholds.
+    settings : dict
+        ``preprocess``, ``registration``, ``patches``, ``seed``.
+    """
+
+    model: Model
+    folder: Path
+    lung_weights: Path | None
+    settings: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, model: Model, lung_weights: str | Path | None = None) -> Self:
+        """Return the reader of a model.
+
+        Parameters
+        ----------
+        model : Model
+            As `model_folder.load_model` returns it.
+        lung_weights : path, optional
+            Of lungmask, where the model needs them; by default the file that ``drasclr fetch-weights`` writes.
+
+        Raises
+        ------
+        InputError
+            If the model folder lacks a setting, or the weights are missing or not the published ones.
+        """
+        if model.folder is None:
+            raise InputError("The model was not loaded from a folder, so its atlas is not known: use load_model.")
+        given = model.description
+        try:
+            settings = {name: given[name] for name in ("preprocess", "registration", "patches")}
+            settings["seed"], method = given["training"]["seed"], given["segmentation"]["method"]
+        except KeyError as error:
+            raise InputError(
+                f"{model.folder / DESCRIPTION} does not say {error}: how to read scans for this model is not known."
+            ) from error
+        weights = None if method == "threshold" else check_weights(lung_weights or weights_cache())
+        return cls(model, model.folder, weights, settings)
+
+    def align(self, scan: str | Path, work: Path, progress: Progress) -> tuple[Subject, dict[str, Metrics]]:
+        """Read a scan, find its lungs and register them, in new folders of `work`.
+
+        Returns
+        -------
+        subject : Subject
+            Without patches.
+        metrics : dict
+            Of each stage.
+
+        Raises
+        ------
+        InputError, QualityError
+            If the scan cannot be used.
+        """
+        read, found, placed = (work / stage for stage in ("ingest", "segment", "register"))
+        for place in (read, found, placed):
+            place.mkdir()
+        progress("reading and resampling")
+        metrics = {"ingest": ingest(scan, read, **self.settings["preprocess"])}
+        progress("finding the lungs")
+        metrics["segment"] = segment(read, scan, found, weights=self.lung_weights)
+        progress("registering to the atlas")
+        atlas, seed = self.folder / ATLAS, self.settings["seed"]
+        metrics["register"] = register(found, atlas, placed, seed=seed, **self.settings["registration"])
+        return Subject(str(scan), read, found, placed), metrics
+
+    def cut(self, scan: str | Path, work: Path, progress: Progress) -> tuple[Subject, dict[str, Metrics]]:
+        """Do the same, and cut the patches."""
+        subject, metrics = self.align(scan, work, progress)
+        progress("cutting patches")
+        patches = work / "patches"
+        patches.mkdir()
+        places = (work / "ingest", work / "register", self.folder / LANDMARKS)
+        metrics["patches"] = cut(*places, patches, **self.settings["patches"])
+        return replace(subject, patches_folder=patches), metrics
+
+    def check(self, scan: str | Path, progress: Progress) -> dict[str, Metrics]:
+        """Return the metrics of a scan's stages, or raise why it would be refused."""
+        with tempfile.TemporaryDirectory(prefix="drasclr-") as work:
+            return self.cut(scan, Path(work), progress)[1]
+
+    def embed(self, scan: str | Path, progress: Progress) -> ScanFeatures:
+        """Return the features of a scan; see `embed_scan`."""
+        with tempfile.TemporaryDirectory(prefix="drasclr-") as work:
+            subject, metrics = self.cut(scan, Path(work), progress)
+            hu, valid = subject.patches, subject.valid
+        progress("embedding")
+        encoder, grid = self.model.encoder, self.model.grid
+        codes = torch.from_numpy(grid.codes).to(encoder.device, torch.float32)
+        features = embed_locations(hu, codes, encoder)
+        mean = subject_features(features[None], valid[:, None])[0]
+        return ScanFeatures(mean, features, valid, grid.points_mm, metrics)
+
+
+def embed_scan(model: Model, scan: str | Path, *, lung_weights: str | Path | None = None) -> ScanFeatures:
+    """Return the features of one scan, as the workflow would give them.
+
+    The scan is read, resampled, segmented, registered to the model's atlas, cut and embedded by the same functions and
+    settings as those that the model was trained on. What lies between is kept in a temporary folder (`TMPDIR`).
+
+    Parameters
+    ----------
+    model : Model
+        As `model_folder.load_model` returns it; its encoder on the device where to compute.
+    scan : path
+        NIfTI, NRRD or MHA file, or the folder of a DICOM series.
+    lung_weights : path, optional
+        As of `ScanReader.of`.
+
+    Returns
+    -------
+    ScanFeatures
+
+    Raises
+    ------
+    InputError
+        If the scan, the model folder or the weights cannot be used.
+    QualityError
+        If the scan can be read but is not good enough; the message gives the measurement and its limit.
+    """
+    return ScanReader.of(model, lung_weights).embed(scan, lambda step: logger.info("%s: %s", scan, step))
+
+
+def check_lungs(scan: str | Path, progress: Progress) -> dict[str, Metrics]:
+    """Return the metrics of reading a scan and of finding its lungs by thresholds; no model is needed.
+
+    Raises
+    ------
+    InputError, QualityError
+        If any workflow would refuse the scan.
+    """
+    with tempfile.TemporaryDirectory(prefix="drasclr-") as name:
+        work = Path(name)
+        progress("reading and resampling")
+        metrics = {"ingest": ingest(scan, work, spacing_mm=CHECK_SPACING_MM, axes="LPS")}
+        progress("finding the lungs")
+        return {**metrics, "segment": segment(work, scan, work, weights=None)}
+
+
+def landmarks_path(path: str | Path) -> Path:
+    """Return where `write_features` puts the features of every landmark: ``features.landmarks.parquet``, say."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.landmarks{path.suffix}")
+
+
+def write_features(found: Mapping[str, ScanFeatures], model: Model, path: str | Path) -> None:
+    """Write the features of scans as two tables, each atomically, the means last.
+
+    Parameters
+    ----------
+    found : mapping
+        Scan as it was named -> its features; at least one.
+    model : Model
+        The one that made them. Its weights' sha256 goes into the metadata of a Parquet file.
+    path : path
+        Of the means, ``.parquet`` or ``.csv``: scan, f0, f1, ...; the other table is at `landmarks_path`: scan,
+        landmark, valid, x_mm, y_mm, z_mm (in atlas space, LPS), f0, f1, ...
+    """
+    import pandas as pd
+
+    means = _frame(np.stack([features.mean for features in found.values()]))
+    means.insert(0, "scan", list(found))
+    each = pd.concat([_landmark_frame(scan, features) for scan, features in found.items()], ignore_index=True)
+    about = {"drasclr": __version__}
+    if model.folder is not None:
+        about["model_sha256"] = file_sha256(model.folder / WEIGHTS)
+    for frame, target in ((each, landmarks_path(path)), (means, Path(path))):
+        frame.attrs = about
+        with atomic_path(target) as partial:
+            frame.to_csv(partial, index=False) if target.suffix == ".csv" else frame.to_parquet(partial, index=False)
+
+
+def _landmark_frame(scan: str, features: ScanFeatures) -> Any:
+    frame = _frame(features.landmarks)
+    columns = {"scan": scan, "landmark": range(len(frame)), "valid": features.valid}
+    columns |= dict(zip(("x_mm", "y_mm", "z_mm"), features.landmarks_mm.T, strict=True))
+    for place, (name, values) in enumerate(columns.items()):
+        frame.insert(place, name, values)
+    return frame
+
+
+def _frame(features: npt.NDArray[np.float32]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(features, columns=[f"f{i}" for i in range(features.shape[1])])

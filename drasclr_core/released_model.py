@@ -1,0 +1,91 @@
+"""The published weights as a model folder, by the released conventions."""
+
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import SimpleITK as sitk
+
+from drasclr_core.encoder import Encoder
+from drasclr_core.errors import InputError
+from drasclr_core.images import write_image
+from drasclr_core.io import atomic_directory, file_sha256
+from drasclr_core.landmark_files import load_corners
+from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.model_folder import ATLAS, write_model
+from drasclr_core.released import load_released_encoder
+from drasclr_core.scan_files import read_file
+
+NEIGHBOURS = 3
+REGISTRATION = {"spacing_mm": 4.0, "min_dice": 0.7}
+PATCHES = {"max_invalid_fraction": 0.1}
+"""As in config/copdgene.yaml: the cohort that the weights were trained on."""
+
+
+def import_released(
+    checkpoint: str | Path,
+    atlas: str | Path,
+    landmarks: str | Path,
+    folder: str | Path,
+    *,
+    segmentation: Literal["lungmask", "threshold"] = "lungmask",
+) -> LandmarkGrid:
+    """Make a model folder of a published checkpoint.
+
+    Parameters
+    ----------
+    checkpoint : path
+        As of `released.load_released_encoder`.
+    atlas : path
+        The published lung mask; its axes and spacing become those of every scan that the model reads.
+    landmarks : path
+        The published landmarks: patch corners, as of `landmark_files.load_corners`, used as they are.
+    folder : path
+        To write; absent or empty.
+    segmentation : "lungmask" or "threshold"
+        How the lungs of scans are found.
+
+    Returns
+    -------
+    LandmarkGrid
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, they do not fit together, or the folder holds something.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not an empty folder: name a new one.")
+    encoder, mask = load_released_encoder(checkpoint), _read_mask(Path(atlas))
+    grid = LandmarkGrid.build(mask, convention="released", corners=load_corners(landmarks), neighbours=NEIGHBOURS)
+    description = _description(encoder, grid, segmentation, file_sha256(checkpoint))
+    with tempfile.TemporaryDirectory(prefix="drasclr-") as work, atomic_directory(folder) as partial:
+        write_image(mask, Path(work) / ATLAS)  # without what else the file's header says
+        write_model(partial, encoder, grid, description, Path(work) / ATLAS)
+    return grid
+
+
+def _read_mask(path: Path) -> sitk.Image:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: give the atlas lung mask.")
+    mask = read_file(path)
+    plain = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(mask))
+    plain.SetOrigin(mask.GetOrigin())
+    plain.SetSpacing(mask.GetSpacing())
+    plain.SetDirection(mask.GetDirection())
+    return plain
+
+
+def _description(encoder: Encoder, grid: LandmarkGrid, segmentation: str, sha256: str) -> dict[str, Any]:
+    first: Any = encoder.convs[0]
+    experts = len(first.weight)
+    axes = "".join(pair[sign < 0] for pair, sign in zip(("LR", "PA", "SI"), grid.direction, strict=True))
+    return {
+        "architecture": {"feature_dim": encoder.feature_dim, "num_experts": experts, "conditioning": "location"},
+        "training": {"released_checkpoint_sha256": sha256, "seed": 0},
+        "preprocess": {"axes": axes, "spacing_mm": grid.spacing_mm},
+        "segmentation": {"method": segmentation, "weights": None},
+        "registration": REGISTRATION,
+        "patches": PATCHES,
+    }

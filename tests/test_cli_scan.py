@@ -1,0 +1,106 @@
+"""The commands for scans: what they print, what they write, and how they exit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from scan_model import no_lungs, write_scan, write_scan_model
+from typer.testing import CliRunner
+
+from drasclr_core import embedding_scan
+from drasclr_core.cli import app
+
+
+def drasclr(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scans")
+    write_scan_model(folder / "model")
+    write_scan(folder / "good.nii.gz", seed=1)
+    no_lungs(folder / "bad.nii.gz")
+    return folder
+
+
+def test_embed_writes_the_good_and_says_why_not_the_bad(place, tmp_path):
+    good, bad = place / "good.nii.gz", place / "bad.nii.gz"
+    result = drasclr("embed", good, bad, "--model", place / "model", "-o", tmp_path / "f.parquet")
+    assert result.exit_code == 3
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith(f"{good}: ok: lungs 2.")
+    assert lines[1].startswith(f"{bad}: refused: no lung found")
+    assert lines[2:] == [f"means: {tmp_path / 'f.parquet'}", f"landmarks: {tmp_path / 'f.landmarks.parquet'}"]
+    assert pd.read_parquet(tmp_path / "f.parquet")["scan"].tolist() == [str(good)]
+
+
+def test_embed_in_json(place, tmp_path):
+    result = drasclr("embed", place / "good.nii.gz", "--model", place / "model", "-o", tmp_path / "f.csv", "--json")
+    assert result.exit_code == 0
+    content = json.loads(result.stdout)
+    assert content["files"] == {"means": str(tmp_path / "f.csv"), "landmarks": str(tmp_path / "f.landmarks.csv")}
+    (scan,) = content["scans"]
+    assert (scan["status"], scan["reason"]) == ("ok", None)
+    assert set(scan["metrics"]) == {"ingest", "segment", "register", "patches"}
+
+
+def test_embed_writes_nothing_where_all_are_refused(place, tmp_path):
+    result = drasclr("embed", place / "bad.nii.gz", "--model", place / "model", "-o", tmp_path / "f.csv", "--json")
+    content = json.loads(result.stdout)
+    assert (result.exit_code, content["files"], content["scans"][0]["status"]) == (3, {}, "refused")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_qc_says_what_would_be_refused_with_and_without_a_model(place):
+    for more in ([], ["--model", place / "model"]):
+        result = drasclr("qc", place / "good.nii.gz", place / "bad.nii.gz", *more)
+        assert result.exit_code == 3
+        good, bad = result.stdout.splitlines()
+        assert ("landmarks" in good) == bool(more)
+        assert "refused: no lung found" in bad
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "f.txt"], r"f.txt: the suffix says the format; give .parquet or .csv"),
+        (["-o", "nowhere/f.csv"], "cannot be written"),
+        (["-o", "f.csv", "--device", "tpu"], "give auto, cpu or cuda"),
+        (["good.nii.gz", "-o", "f.csv"], "named twice: good.nii.gz"),
+        (["-o", "f.csv", "--model", "."], "not a model folder"),
+    ],
+)
+def test_a_call_that_cannot_be_done_is_told_before_the_work(place, monkeypatch, arguments, message):
+    monkeypatch.chdir(place)
+    result = drasclr("embed", "good.nii.gz", "--model", "model", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+def test_a_failure_that_is_not_the_scans_keeps_the_others(place, tmp_path, monkeypatch):
+    def fail(scan, *arguments, **settings):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(embedding_scan, "segment", fail)
+    result = drasclr("qc", place / "good.nii.gz", place / "missing.nii.gz", "--json")
+    states = {scan["status"]: scan["reason"] for scan in json.loads(result.stdout)["scans"]}
+    assert states["failed"] == "RuntimeError: a bug"
+    assert states["refused"].startswith("no such file")
+    assert result.exit_code == 1
+
+
+def test_sigterm_leaves_no_temporary_folder(place, tmp_path):
+    command = [sys.executable, "-c", "from drasclr_core.cli import app; app()", "qc", str(place / "good.nii.gz")]
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
+        while process.poll() is None and not any(tmp_path.glob("drasclr-*")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=300)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,96 @@
+"""A folder of scans becomes a participants table; nothing is opened but the first bytes of DICOM files."""
+
+import pytest
+from typer.testing import CliRunner
+
+from drasclr_core.cli import app
+from drasclr_core.cohort import read_participant_rows
+from drasclr_core.cohort_folder import import_folder
+from drasclr_core.errors import InputError
+
+DICOM = b"\0" * 128 + b"DICM"
+
+
+def put(root, *names, content=b""):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+
+
+def table(root, target=None, **options):
+    target = target or root.parent / "participants.tsv"
+    lines = import_folder(root, target, **options)
+    return {row["participant_id"]: row["image"] for row in read_participant_rows(target)}, lines
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "scans"
+
+
+def test_every_format_and_a_dicom_folder_are_found(root):
+    put(root, "a.nii.gz", "b.nii", "c.nrrd", "deep/er/d.mha", "notes.txt", ".hidden/e.nii.gz")
+    put(root, "series one/IM0001", "series one/IM0002", content=DICOM)
+    put(root, "no series/readme")
+    found, lines = table(root)
+    assert found == {
+        "a": "scans/a.nii.gz",
+        "b": "scans/b.nii",
+        "c": "scans/c.nrrd",
+        "d": "scans/deep/er/d.mha",
+        "series_one": "scans/series one",
+    }
+    assert lines[0].endswith("5 participants, 4 files and 1 folders of DICOM files")
+    assert lines[1] == "  2 files or folders are not used: notes.txt, no series/readme"
+
+
+def test_paths_are_relative_to_the_table(root, tmp_path):
+    put(root, "a.nii.gz")
+    (tmp_path / "data").mkdir()
+    found, _ = table(root, tmp_path / "data" / "participants.tsv")
+    assert found == {"a": "../scans/a.nii.gz"}
+
+
+def test_scans_of_one_name_are_told_apart_by_their_folders(root):
+    put(root, "P1/ct.nii.gz", "P2/ct.nii.gz", "P2/other.nii.gz")
+    assert set(table(root)[0]) == {"P1_ct", "P2_ct", "other"}
+
+
+def test_letters_that_no_id_may_hold_are_replaced(root):
+    put(root, "-Müller, 3.nii.gz")
+    assert set(table(root)[0]) == {"M_ller_3"}
+
+
+def test_only_what_matches_is_taken(root):
+    put(root, "a_ct.nii.gz", "a_mask.nii.gz", "b_ct.nrrd")
+    found, lines = table(root, match="*_ct.*")
+    assert set(found) == {"a_ct", "b_ct"}
+    assert "1 files or folders are not used: a_mask.nii.gz" in lines[1]
+
+
+def test_two_scans_of_one_id_are_named(root):
+    put(root, "a b.nii", "a_b.nii", "c/x.nii", "c_x.nii")
+    with pytest.raises(InputError, match=r"(?s)id of their own.*a_b: .*a b\.nii, .*a_b\.nii"):
+        table(root)
+    assert not (root.parent / "participants.tsv").exists()
+
+
+def test_a_name_that_leaves_no_id_is_refused(root):
+    put(root, "患者.nii.gz")
+    with pytest.raises(InputError, match="no id at all"):
+        table(root)
+
+
+def test_a_folder_without_scans_is_refused(root):
+    put(root, "notes.txt")
+    with pytest.raises(InputError, match="no scan matches"):
+        table(root)
+
+
+def test_a_table_is_replaced_on_request_only(root):
+    put(root, "a.nii.gz")
+    arguments = ["cohort", "from-folder", str(root), "-o", str(root.parent / "p.tsv")]
+    first, second, third = (CliRunner().invoke(app, [*arguments, *more]) for more in ([], [], ["--overwrite"]))
+    assert (first.exit_code, second.exit_code, third.exit_code) == (0, 2, 0)
+    assert "1 participants" in first.stdout
+    assert "--overwrite" in second.stderr

@@ -1,0 +1,80 @@
+"""Detectors slid over one scan: with classifiers of known answers, on the scan's own grid."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scan_model import SETTINGS, write_scan, write_scan_model
+from typer.testing import CliRunner
+from volumes import thorax
+
+from drasclr_core.cli import app
+from drasclr_core.detection_finetuned import save_detector
+from drasclr_core.detection_scan import load_ensembles
+from drasclr_core.errors import InputError
+from drasclr_core.finetune import Classifier
+from drasclr_core.io import write_json
+from drasclr_core.model_folder import load_model
+
+
+def write_detectors(folder, encoder, **probabilities):
+    """Write detectors that see each subtype everywhere with these probabilities, one per fold."""
+    for subtype, folds in probabilities.items():
+        (folder / subtype).mkdir(parents=True)
+        for fold, probability in enumerate(folds):
+            classifier = Classifier(SETTINGS.feature_dim)
+            classifier.linear.bias.data.fill_(np.log(probability / (1 - probability)))
+            save_detector(folder / subtype / f"fold-{fold}.safetensors", encoder, classifier)
+        write_json(folder / subtype / "detector.json", {"trained_folds": list(range(len(folds)))})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run's folder with its model and detectors, and a scan."""
+    folder = tmp_path_factory.mktemp("run")
+    encoder = load_model(write_scan_model(folder / "model")).encoder
+    write_detectors(folder / "detector", encoder, centrilobular=[0.2, 0.9], paraseptal=[0.6])
+    write_detectors(folder / "none", encoder, centrilobular=[], paraseptal=[])
+    write_detectors(folder / "half", encoder, centrilobular=[0.3, 0.9], paraseptal=[])
+    write_scan(folder / "scan.nii.gz")
+    return folder
+
+
+def detect(run, *more):
+    target = run / "mask.nii.gz"
+    target.unlink(missing_ok=True)
+    arguments = ["detect", str(run / "scan.nii.gz"), "--model", str(run / "model"), "-o", str(target), *map(str, more)]
+    return CliRunner().invoke(app, arguments), target
+
+
+def test_the_more_probable_subtype_is_drawn_into_the_lungs(run):
+    result, target = detect(run)  # centrilobular (0.2 + 0.9) / 2 = 0.55, paraseptal 0.6
+    assert result.exit_code == 0, result.output
+    assert "centrilobular 100.0% of the lungs, paraseptal 100.0% of the lungs" in result.stdout
+    mask, scan = sitk.ReadImage(str(target)), sitk.ReadImage(str(run / "scan.nii.gz"))
+    assert mask.GetPixelID() == sitk.sitkUInt8
+    assert mask.IsSameImageGeometryAs(scan, 1e-5, 1e-5)
+    seen, lungs = sitk.GetArrayFromImage(mask), thorax((5.0, 5.0, 5.0)).lungs > 0
+    assert set(np.unique(seen)) == {0, 2}
+    assert 2 * ((seen == 2) & lungs).sum() / ((seen == 2).sum() + lungs.sum()) > 0.9
+
+
+def test_a_probability_is_the_mean_over_the_folds(run):
+    result, target = detect(run, "--probability", "centrilobular", "--detectors", run / "half")
+    assert result.exit_code == 0, result.output
+    image = sitk.GetArrayFromImage(sitk.ReadImage(str(target)))
+    assert np.unique(np.round(image, 5)).tolist() == pytest.approx([0, 0.6], abs=1e-5)
+
+
+def test_a_subtype_without_detector_cannot_be_asked_for(run):
+    result, target = detect(run, "--probability", "paraseptal", "--detectors", run / "half")
+    assert (result.exit_code, target.exists()) == (2, False)
+    assert "no detector of it" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("none", "no detector could be trained"), ("model", "holds no detector")]
+)
+def test_a_folder_without_detectors_is_refused(run, name, message):
+    with pytest.raises(InputError, match=message):
+        load_ensembles(run / name, load_model(run / "model"))

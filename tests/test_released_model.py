@@ -1,0 +1,98 @@
+"""The published atlas, landmarks and weights as a model folder, against the published facts."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from reference import reference_file, released_model
+from typer.testing import CliRunner
+from volumes import saved
+
+from drasclr_core.cli import app
+from drasclr_core.embedding_scan import ScanReader
+from drasclr_core.encoder import Encoder
+from drasclr_core.errors import InputError
+from drasclr_core.images import read_image
+from drasclr_core.model_folder import DESCRIPTION, load_model
+from drasclr_core.patches import check_volume
+from drasclr_core.released import released_names
+from drasclr_core.released_model import import_released
+
+
+def small_checkpoint(path):
+    state = Encoder(num_experts=2).state_dict()
+    state = {f"module.encoder_q.{theirs}": state[ours] for ours, theirs in released_names().items()}
+    torch.save({"state_dict": state}, path)
+    return path
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Return a checkpoint, an atlas with axes L, A, S, and corners in it."""
+    mask = sitk.GetImageFromArray(np.full((70, 71, 72), 50, np.uint8))
+    mask.SetDirection((1, 0, 0, 0, -1, 0, 0, 0, 1))
+    mask.SetSpacing((2.0, 2.0, 2.0))
+    corners = np.array([[0, 0, 0], [26, 0, 0], [0, 26, 26], [26, 26, 26]])
+    np.save(tmp_path / "corners.npy", corners)
+    saved(mask, tmp_path / "mask.nrrd")
+    return small_checkpoint(tmp_path / "c.pt"), tmp_path / "mask.nrrd", tmp_path / "corners.npy"
+
+
+def test_the_published_files_become_a_model(tmp_path):
+    settings, weights, inputs, expected = released_model()
+    torch.save({"state_dict": {f"module.{n}": torch.tensor(a) for n, a in weights.items()}}, tmp_path / "c.pt")
+    atlas, landmarks = reference_file("atlas_lung_mask.nii.gz"), reference_file("atlas_patch_loc.npy")
+    import_released(tmp_path / "c.pt", atlas, landmarks, tmp_path / "model")
+    model = load_model(tmp_path / "model")
+    with torch.no_grad():
+        h = model.encoder(torch.tensor(inputs["query"]), torch.tensor(inputs["mixed"]))
+    assert np.abs(h.numpy() - expected["eval_h"]).max() < 1e-5 * np.abs(expected["eval_h"]).max()
+    corners = np.load(landmarks)
+    np.testing.assert_allclose(model.grid.codes, corners / corners.max(0) * 2 - 1, atol=1e-12)
+    assert len(model.grid) == 581
+    assert model.description["preprocess"] == {"axes": "LAS", "spacing_mm": 1.0}
+    assert read_image(tmp_path / "model/lung_mask.nii.gz").GetSize() == (387, 387, 319)
+
+
+def test_a_small_model_has_the_conventions_of_its_atlas(tmp_path, small):
+    import_released(*small, tmp_path / "model", segmentation="threshold")
+    model = load_model(tmp_path / "model")
+    assert model.description["preprocess"] == {"axes": "LAS", "spacing_mm": 2.0}
+    assert model.grid.convention == "released"
+    assert model.grid.points_mm.tolist() == [[0, 0, 0], [52, 0, 0], [0, -52, 52], [52, -52, 52]]
+    assert ScanReader.of(model).lung_weights is None
+    check_volume(model.grid, read_image(tmp_path / "model/lung_mask.nii.gz"))
+
+
+def test_the_command_says_what_it_made(tmp_path, small):
+    checkpoint, atlas, landmarks = map(str, small)
+    arguments = ["import-released", checkpoint, "--atlas", atlas, "--landmarks", landmarks, "-o", str(tmp_path / "m")]
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, result.stdout) == (
+        0,
+        f"{tmp_path / 'm'}: 4 landmarks, voxels of 2 mm, lungs by lungmask\n",
+    )
+    assert json.loads((tmp_path / "m" / DESCRIPTION).read_text())["segmentation"]["method"] == "lungmask"
+    again = CliRunner().invoke(app, arguments)
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert "not an empty folder" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "content", "message"),
+    [
+        (0, b"not a checkpoint", "cannot be read as a checkpoint"),
+        (1, None, "no such file: give the atlas"),
+        (1, b"NRRD0004\n", "mask.nrrd"),
+        (2, b"not an array", r"not a readable \.npy"),
+    ],
+)
+def test_a_bad_file_is_named_and_nothing_is_written(tmp_path, small, place, content, message):
+    small[place].unlink()
+    if content is not None:
+        small[place].write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        import_released(*small, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
