@@ -40,7 +40,8 @@ def live_with_allocation():
     if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
         workflow.register_resource("_cores", int(cpus))
     if scratch := os.environ.get("SLURM_TMPDIR"):
-        os.environ["TMPDIR"] = tempfile.tempdir = scratch
+        os.environ.update(TMPDIR=scratch)
+        tempfile.tempdir = scratch
 
 
 def remove_outdated_outputs():
