@@ -8,7 +8,8 @@ import signal
 import pytest
 from cluster import Cluster, missing
 from on_cluster import small_config
-from workflow_run import snakemake, succeeded
+from training import BOTH, copy_untrained
+from workflow_run import changed, snakemake, succeeded
 
 
 @pytest.fixture(scope="session")
@@ -35,4 +36,12 @@ def local_run(shared_cluster, tmp_path_factory):
     """The folder in which one computer made the encoder of `small_config`."""
     folder = tmp_path_factory.mktemp("local")
     succeeded(snakemake(folder, small_config(), "pretrain"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def local_trainings(local_run, tmp_path_factory):
+    """The folder in which one computer trained `drasclr` by two processes, `double` by one."""
+    folder = copy_untrained(local_run, tmp_path_factory.mktemp("trainings") / "folder")
+    succeeded(snakemake(folder, changed(BOTH, {"runs.double.params.processes": 1}), "pretrain"))
     return folder
