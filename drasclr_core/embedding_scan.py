@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
 
 from drasclr_core import __version__
 from drasclr_core.embedding import embed_locations, subject_features
@@ -103,6 +104,9 @@ class ScanReader:
         weights = None if method == "threshold" else check_weights(lung_weights or weights_cache())
         return cls(model, model.folder, weights, settings)
 
+    # On one thread, as in the workflow's jobs: sums in another order round a few voxels otherwise, which can move the
+    # lungs' border by a voxel, with it the transform by a tenth of a millimetre, and so a patch by a voxel.
+    @threadpool_limits.wrap(limits=1, user_api="blas")
     def align(self, scan: str | Path, work: Path, progress: Progress) -> tuple[Subject, dict[str, Metrics]]:
         """Read a scan, find its lungs and register them, in new folders of `work`.
 
