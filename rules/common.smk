@@ -3,7 +3,11 @@
 import os
 from functools import cache
 
-from drasclr_core.cohort import phantom_ids, read_participant_rows
+from drasclr_core.cohort import (
+    phantom_ids,
+    read_checked_rows,
+    read_participant_rows,
+)
 from drasclr_core.config import STAGE_VERSIONS, check_config, check_participants
 from drasclr_core.errors import InputError
 
@@ -41,22 +45,29 @@ def rows(cohort):
     source = config["cohorts"][cohort]
     if is_phantom(cohort):
         return {id: {} for id in phantom_ids(source["phantom"]["subjects"])}
-    return {
-        row["participant_id"]: row
-        for row in checked(read_participant_rows, source["participants"])
-    }
+    # The cells are checked when the workflow starts, not again in each of its jobs.
+    read = read_checked_rows if workflow.is_main_process else read_participant_rows
+    return {row["participant_id"]: row for row in read(source["participants"])}
 
 
 def used_participants():
-    """Return cohort -> ids, of the cohorts that play a role or lend an atlas; reading them finds their faults."""
+    """Return cohort -> ids, of the cohorts that play a role or lend an atlas; name the faults of all their tables."""
     lenders = [
         atlas["cohort"] for atlas in config["atlases"].values() if "cohort" in atlas
     ]
-    return {cohort: list(rows(cohort)) for cohort in [*COHORTS, *lenders]}
+    ids, faults = {}, []
+    for cohort in [*COHORTS, *lenders]:
+        try:
+            ids[cohort] = list(rows(cohort))
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        raise InputError("\n".join(dict.fromkeys(faults)))
+    return ids
 
 
 # Here: a fault found while jobs are planned would be buried in a traceback.
-checked(check_participants, config, used_participants())
+checked(check_participants, config, checked(used_participants))
 
 
 def participants_table(wildcards):

@@ -7,6 +7,7 @@ import pytest
 from drasclr_core.cohort import (
     phantom_ids,
     phantom_index,
+    read_checked_rows,
     read_participant_rows,
     validate_participants,
     write_boxes,
@@ -109,6 +110,7 @@ def test_cells_outside_the_schema(tmp_path, column, cell, expected):
     path = write_table(tmp_path, GOOD | {column: cell})
     read_participant_rows(path)
     text = message(validate_participants, path)
+    assert message(read_checked_rows, path) == text
     assert "line 2" in text
     assert column in text
     assert expected in text
