@@ -8,12 +8,14 @@ follow from the step.
 
 import logging
 import os
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
 
+from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_path
 
 logger = logging.getLogger(__name__)
@@ -46,13 +48,24 @@ def save_checkpoint(work: Path, state: State, kept: int) -> None:
 
 
 def newest_checkpoint(work: Path) -> State | None:
-    """Return the newest checkpoint that can be read, on the CPU; None where there is none."""
+    """Return the newest checkpoint that can be read, on the CPU; None where there is none.
+
+    Raises
+    ------
+    InputError
+        If a file is undamaged and would run code when unpickled: nothing of it is run.
+    """
     for path in reversed(_checkpoints(work)):
         damage = _damage(path)
         if damage:
             logger.warning("%s is damaged (%s): the one before it is tried", path, damage)
             continue
-        state: State = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state: State = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise InputError(
+                f"{path} holds more than tensors and plain values, and is not read: no checkpoint of ours; remove it."
+            ) from error
         logger.info("read %s", path)
         return state
     return None

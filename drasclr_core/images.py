@@ -3,8 +3,11 @@
 Nothing of a file's header but its geometry survives reading: no name, date or comment reaches an image or a log.
 """
 
+import errno
+import gzip
 import itertools
 import math
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,11 @@ from drasclr_core.separable import cubic_spline_weights, resample_slabs, triangl
 _ALIGNED_TOLERANCE = 1e-4  # sine of the angle to the canonical axes: 0.04 mm over 400 mm
 _OBLIQUE_MARGIN = 16  # input slices around an oblique slab; the B-spline's memory is shorter
 _OBLIQUE_SLAB = 48
+_CHUNK_BYTES = 1 << 20
+_FAULTS_OF_A_PATH = {
+    *(errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM),
+    *(errno.ELOOP, errno.ENAMETOOLONG),
+}
 
 
 @dataclass(frozen=True)
@@ -54,11 +62,15 @@ def read_ct(path: str | Path) -> sitk.Image:
     """
     path = Path(path)
     try:
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder: correct the path to the scan.")
+        path.stat()
+        if not (path.is_dir() or path.is_file()):
+            raise InputError(f"{path}: neither a file nor a folder: correct the path to the scan.")
         image = read_series(path) if path.is_dir() else read_file(path)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        # Any other OSError (a lost disk, too many open files) is the machine's: the scan must not be excluded for it.
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file or folder: correct the path to the scan.") from None
+    except OSError as error:
+        if error.errno not in _FAULTS_OF_A_PATH:
+            raise  # a lost disk, too many open files: the machine's, and the scan must not be excluded for it
         raise InputError(f"{path}: cannot be read ({error.strerror}): check the path and its permissions.") from error
     scan_checks.check_size(str(path), image.GetSize())
     scan_checks.check_spacing(str(path), image.GetSize(), image.GetSpacing())
@@ -139,8 +151,28 @@ def resample_isotropic(image: sitk.Image, spacing_mm: float, axes: str = "LPS") 
 
 
 def write_image(image: sitk.Image, path: str | Path) -> None:
-    """Write an image, quickly compressed where the format allows (suffix .nii.gz in all our outputs)."""
+    """Write an image, quickly compressed where the format allows (suffix .nii.gz in all our outputs).
+
+    Raises
+    ------
+    OSError
+        If a ``.nii.gz`` is not whole: ITK says nothing of a disk that is full.
+    """
     sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=1)
+    if str(path).endswith(".gz") and not _is_whole(Path(path), sitk.GetArrayViewFromImage(image).nbytes):
+        raise OSError(errno.EIO, "the image could not be written whole: is the disk full?", str(path))
+
+
+def _is_whole(path: Path, least_bytes: int) -> bool:
+    """Return whether a gzip file holds so many bytes, all of its checksums right."""
+    total = 0
+    try:
+        with gzip.open(path) as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                total += len(chunk)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return False
+    return total >= least_bytes
 
 
 def read_image(path: str | Path) -> sitk.Image:

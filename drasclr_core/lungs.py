@@ -1,6 +1,7 @@
 """Segment the lungs, right and left, and measure the mask."""
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ _LEAST_RATIO = 0.15  # of the larger lung's volume
 _LEAST_DISTANCE_MM = 50.0  # between the centres of two lungs, left to right
 _DEEPEST_CONTACT_MM = 24.0  # half the width over which two lungs may touch
 _NETWORK_SLICES = 4  # at a time: 20, lungmask's default, take 3 GB
+_MOST_BORDER_FRACTION = 0.3  # an ellipsoid cut there has lost 2 % of its volume
 _FULL = 200  # a coarse voxel of lung, as a share that uint8 can hold
 
 
@@ -95,7 +97,9 @@ def segment_lungmask(ct: sitk.Image, weights: Path) -> sitk.Image:
     return lungs
 
 
-def lung_metrics(mask: sitk.Image, *, least_lung_l: float = 0.5, most_border_fraction: float = 1.0) -> dict[str, float]:
+def lung_metrics(
+    mask: sitk.Image, *, least_lung_l: float = 0.5, most_border_fraction: float = _MOST_BORDER_FRACTION
+) -> dict[str, float]:
     """Measure a lung mask, and refuse one that cannot be a patient's lungs.
 
     Parameters
@@ -127,11 +131,11 @@ def lung_metrics(mask: sitk.Image, *, least_lung_l: float = 0.5, most_border_fra
             f"the lungs hold {right_l + left_l:.2f} l, more than {least_lung_l:g} l is needed: is this a chest CT, "
             "with its lungs inside the field of view?"
         )
-    border = _border_fraction(array > 0)
+    face, border = _worst_face(array > 0, mask)
     if border > most_border_fraction:
         raise QualityError(
-            f"the lungs are cut off: {border:.0%} of their cross-section lies on a face of the volume, at most "
-            f"{most_border_fraction:.0%} is allowed."
+            f"the lungs are cut off: {border:.0%} of their cross-section lies on the {face} face of the volume, "
+            f"at most {most_border_fraction:.0%} is allowed: give a scan of the whole lungs."
         )
     return {
         "right_lung_l": right_l,
@@ -141,12 +145,20 @@ def lung_metrics(mask: sitk.Image, *, least_lung_l: float = 0.5, most_border_fra
     }
 
 
-def _border_fraction(lung: BoolArray) -> float:
-    fractions = []
-    for axes in ((1, 2), (0, 2), (0, 1)):
-        sections = lung.sum(axis=axes)
-        fractions.append(max(int(sections[0]), int(sections[-1])) / int(sections.max()))
-    return float(max(fractions))
+def _worst_face(lung: BoolArray, mask: sitk.Image) -> tuple[str, float]:
+    """Return the volume's face with most lung, and how much: a share of the largest parallel cross-section.
+
+    A mask may end a coarse voxel before the face, so the outermost layers count as the face.
+    """
+    fractions: dict[str, float] = {}
+    for axis, (low, high) in enumerate((("bottom", "top"), ("front", "back"), ("right", "left"))):
+        sections = lung.sum(axis=tuple({0, 1, 2} - {axis}))
+        layers = 1 + math.ceil(_COARSE_MM / mask.GetSpacing()[2 - axis])
+        outermost = np.array([sections[:layers].max(), sections[-layers:].max()])
+        faces = (low, high) if mask.GetDirection()[4 * (2 - axis)] >= 0 else (high, low)
+        fractions |= dict(zip(faces, outermost / sections.max(), strict=True))
+    face = max(fractions, key=lambda name: fractions[name])
+    return face, float(fractions[face])
 
 
 def _segment_coarse(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
@@ -175,7 +187,11 @@ def _part_lungs(air: BoolArray, hu: npt.NDArray[np.float32]) -> tuple[BoolArray,
     labels, sizes = masks.components(air)
     found = [label for label in range(1, min(len(sizes), _CANDIDATES) + 1) if _is_lung(labels == label, hu)]
     if not found:
-        raise QualityError("no lung found: no air inside the body; is this a chest CT?")
+        largest_l = int(sizes[0]) * _COARSE_MM**3 * 1e-6 if len(sizes) else 0.0
+        raise QualityError(
+            f"no lung found: the largest air space inside the body holds {largest_l:.2f} l and is not as "
+            "deep or not as dense as a lung; is this a chest CT?"
+        )
     first = labels == found[0]
     second = labels == found[1] if len(found) > 1 else np.zeros_like(first)
     if _are_pair(first, second):

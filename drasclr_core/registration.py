@@ -3,6 +3,7 @@
 Points are (x, y, z) in LPS millimetres. A transform maps atlas points to subject points.
 """
 
+import errno
 import logging
 import os
 import tempfile
@@ -137,9 +138,19 @@ def register_to_atlas(
 
 
 def write_transform(registration: Registration, path: str | Path) -> None:
-    """Write the transform (atlas point to subject point) as ANTs' binary ``.mat``, atomically."""
+    """Write the transform (atlas point to subject point) as ANTs' binary ``.mat``, atomically.
+
+    Raises
+    ------
+    OSError
+        If the file is not whole: ITK says nothing of a disk that is full.
+    """
     with atomic_path(path) as partial:
         sitk.WriteTransform(registration.transform, str(partial))
+        try:
+            read_transform(partial)
+        except InputError as error:
+            raise OSError(errno.EIO, "the transform could not be written: is the disk full?", str(path)) from error
 
 
 def read_transform(path: str | Path) -> sitk.AffineTransform:

@@ -131,14 +131,22 @@ def to_hu(scan: str, values: npt.NDArray[np.generic]) -> npt.NDArray[np.int16]:
     hu = np.empty(values.shape, dtype=np.int16)
     counts = np.zeros(HISTOGRAM_BINS, dtype=np.int64)
     for index, stored in enumerate(values):
-        if stored.dtype.kind == "f" and not np.isfinite(stored).all():
-            raise InputError(f"{scan}: slice {index} holds NaN or infinite values: convert the original scan again.")
+        check_finite(scan, stored, stored.size, index * stored.size)
         rounded = np.rint(np.clip(stored, HISTOGRAM_LOWEST_HU, HISTOGRAM_LOWEST_HU + HISTOGRAM_BINS - 1))
         bins = rounded.astype(np.int32) - HISTOGRAM_LOWEST_HU
         counts += np.bincount(bins.ravel(), minlength=HISTOGRAM_BINS)
         hu[index] = np.clip(rounded, AIR_HU, HIGHEST_HU)
     check_hu(scan, counts)
     return hu
+
+
+def check_finite(scan: str, values: npt.NDArray[np.generic], plane: int, before: int) -> None:
+    """Refuse NaN and infinities; `plane` voxels make a slice, and `before` voxels were checked before these."""
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return
+    first = int(np.flatnonzero(~np.isfinite(values.ravel()))[0])
+    kind = "NaN" if np.isnan(values.ravel()[first]) else "infinite values"
+    raise InputError(f"{scan}: slice {(before + first) // plane} holds {kind}: convert the original scan again.")
 
 
 def check_hu(scan: str, counts: npt.NDArray[np.int64]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from drasclr_core import scan_checks
@@ -25,8 +26,12 @@ FORMATS = {  # suffix -> the reader, and how such a file begins
     ".mhd": ("MetaImageIO", _META_STARTS),
 }
 _NIFTI_SPACING_BYTE = 80
+_NIFTI_FLOATS = {16: "f4", 64: "f8"}  # datatype -> kind of voxel
 _SPACING_KEYS = (b"space directions:", b"spacings:", b"ElementSpacing", b"ElementSize")  # NRRD, MetaImage
 _CHUNK_BYTES = 1 << 20
+_LARGE_BYTES = 1 << 30  # smaller volumes may unpack from as little as they like
+_MOST_UNPACKED = 200  # bytes per byte of the file: noise lets no CT beyond about 10
+_SELF_CONTAINED = (".nii.gz", ".nrrd", ".mha")  # compressed formats that keep no voxels in another file
 _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
 
 
@@ -126,29 +131,59 @@ def _check_header(path: Path, reader: sitk.ImageFileReader) -> None:
             f"{path}: a voxel is {kind} with {reader.GetNumberOfComponents()} components, a CT has one real number: "
             "give the grey-scale volume."
         )
+    _check_unpacked(path, math.prod(reader.GetSize()) * sitk.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent())
     if path.name.lower().endswith((".nii", ".nii.gz")):
         _check_nifti(path, {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}, reader.GetSize())
 
 
+def _check_unpacked(path: Path, claimed: int) -> None:
+    """Refuse a small file that would fill the memory."""
+    held = path.stat().st_size
+    compressed = path.name.lower().endswith(_SELF_CONTAINED)
+    if compressed and claimed > _LARGE_BYTES and claimed > _MOST_UNPACKED * held:
+        raise InputError(
+            f"{path}: {held:,} bytes claim to unpack to {claimed:,}, over {_MOST_UNPACKED} times as many: no scan "
+            "does, with its noise; give the original."
+        )
+
+
 def _check_nifti(path: Path, header: dict[str, str], size: tuple[int, ...]) -> None:
-    """Check what ITK passes over in silence: missing voxels (it reads zeros) and sheared axes (it straightens them)."""
+    """Check what ITK passes over in silence: missing voxels and NaN (it reads zeros), sheared axes (it straightens)."""
     if int(float(header["sform_code"])) > 0:
         rows = [header[f"srow_{axis}"].split()[:3] for axis in "xyz"]
         scan_checks.orthonormal_direction(str(path), [float(value) for row in rows for value in row])
-    expected = int(float(header["vox_offset"])) + math.prod(size) * int(header["bitpix"]) // 8
-    found = _gzip_bytes(path, expected) if path.name.lower().endswith(".gz") else path.stat().st_size
+    offset, kind = int(float(header["vox_offset"])), _NIFTI_FLOATS.get(int(header["datatype"]))
+    expected = offset + math.prod(size) * int(header["bitpix"]) // 8
+    if kind or path.name.lower().endswith(".gz"):
+        found = _checked_bytes(path, offset, expected, kind, plane=math.prod(size[:2]))
+    else:
+        found = path.stat().st_size
     if found < expected:
         raise InputError(
             f"{path}: {found:,} of {expected:,} bytes are there: the file is truncated; copy the scan again."
         )
+    if found > expected + _CHUNK_BYTES:
+        raise InputError(
+            f"{path}: holds more than the {expected:,} bytes that its header states: the header is another volume's; "
+            "convert the scan again."
+        )
 
 
-def _gzip_bytes(path: Path, most: int) -> int:
-    """Return how many bytes the file unpacks to, its checksums verified; stop at more than a CT of `most` needs."""
-    total = 0
+def _checked_bytes(path: Path, offset: int, expected: int, kind: str | None, plane: int) -> int:
+    """Return how many bytes the file unpacks to, its checksums verified; stop well after the `expected` ones.
+
+    Floating voxels, of `kind`, from `offset` on, `plane` to a slice, must be finite: ITK reads NaN in NIfTI as 0.
+    """
     try:
-        with gzip.open(path) as file:
-            while total <= most + _CHUNK_BYTES and (chunk := file.read(_CHUNK_BYTES)):
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+            head = file.read(offset)
+            total = len(head)
+            while total <= expected + _CHUNK_BYTES and (chunk := file.read(_CHUNK_BYTES)):
+                if kind:
+                    stored = np.dtype(kind).newbyteorder("<" if head[0] else ">")
+                    voxels = chunk[: max(expected - total, 0) // stored.itemsize * stored.itemsize]
+                    values = np.frombuffer(voxels, stored, count=len(voxels) // stored.itemsize)
+                    scan_checks.check_finite(str(path), values, plane, (total - offset) // stored.itemsize)
                 total += len(chunk)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{path}: the gzip stream is truncated or damaged: copy the scan again.") from error

@@ -16,6 +16,8 @@ from drasclr_core.registration import RegistrationLimits, read_transform, regist
 
 Metrics = dict[str, Any]
 
+_LEAST_LUNG_SHARE = 0.02  # of both lungs; less is counted as none
+
 
 def ingest(scan: str | Path, folder: Path, *, spacing_mm: float, axes: str) -> Metrics:
     """Write a scan's isotropic volume, ``ct.nii.gz``; return the sizes of both."""
@@ -27,7 +29,7 @@ def ingest(scan: str | Path, folder: Path, *, spacing_mm: float, axes: str) -> M
 
 
 def segment(ingested: str | Path, scan: str | Path, folder: Path, *, weights: Path | None) -> Metrics:
-    """Write the lung mask of an ingested volume, ``lungs.nii.gz`` (1 right, 2 left); return volumes and densities.
+    """Write the lung mask of an ingested volume, ``lungs.nii.gz`` (1 right, 2 left); return what it measures.
 
     `weights` are lungmask's, checked; None segments by thresholds. The densities are taken from the scan itself, where
     interpolation has not changed the tail of the histogram.
@@ -36,7 +38,17 @@ def segment(ingested: str | Path, scan: str | Path, folder: Path, *, weights: Pa
     lungs = segment_threshold(ct) if weights is None else segment_lungmask(ct, weights)
     metrics = {**lung_metrics(lungs), **ct_metrics(read_ct(scan), lungs)}
     write_image(lungs, folder / LUNGS)
-    return {"method": "threshold" if weights is None else "lungmask", **metrics}
+    method = {"method": "threshold" if weights is None else "lungmask"}
+    return {**method, **metrics, "warnings": _lung_warnings(metrics)}
+
+
+def _lung_warnings(metrics: Metrics) -> list[str]:
+    """Say which lung is missing, if one is; whether the other will do is decided by the registration."""
+    return [
+        f"the {side} lung is missing: its landmarks lie in whatever takes its place"
+        for side in ("right", "left")
+        if metrics[f"{side}_lung_l"] < _LEAST_LUNG_SHARE * metrics["lung_l"]
+    ]
 
 
 def register(

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from drasclr_core.checkpoint import drop_checkpoints, newest_checkpoint, save_checkpoint
+from drasclr_core.errors import InputError
 
 
 def state(step):
@@ -85,3 +86,16 @@ def test_none_is_left_of_a_finished_training(tmp_path):
     (tmp_path / "metrics.csv").touch()
     drop_checkpoints(tmp_path)
     assert names(tmp_path) == ["metrics.csv"]
+
+
+class Malice:
+    def __reduce__(self):
+        return open, ("executed", "w")
+
+
+def test_what_would_run_code_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(Malice(), tmp_path / "checkpoint-000000001.pt")
+    with pytest.raises(InputError, match="holds more than tensors and plain values, and is not read"):
+        newest_checkpoint(tmp_path)
+    assert names(tmp_path) == ["checkpoint-000000001.pt"]

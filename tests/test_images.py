@@ -123,3 +123,17 @@ def test_an_image_written_is_read_back(ct, tmp_path):
     found = read_image(tmp_path / "ct.nii.gz")
     assert np.array_equal(array_of(found), array_of(ct))
     assert found.IsSameImageGeometryAs(ct, 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize("kept", [0, 1000])
+def test_an_image_on_a_full_disk_is_an_error(ct, tmp_path, monkeypatch, kept):
+    write = sitk.WriteImage
+
+    def cut_short(image, path, **options):  # as itk does, without a word
+        write(image, path, **options)
+        with open(path, "r+b") as file:
+            file.truncate(kept)
+
+    monkeypatch.setattr(sitk, "WriteImage", cut_short)
+    with pytest.raises(OSError, match="could not be written whole: is the disk full"):
+        write_image(ct, tmp_path / "ct.nii.gz")

@@ -119,7 +119,7 @@ def test_no_lung_is_refused():
     hu[60:, 20:40, 40:60] = TISSUE  # nor a trachea
     ct = sitk.GetImageFromArray(hu.astype(np.int16))
     ct.SetSpacing(volume.ct.GetSpacing())
-    with pytest.raises(QualityError, match="no lung"):
+    with pytest.raises(QualityError, match="no lung found: the largest air space inside the body holds"):
         segment_threshold(ct)
 
 
@@ -141,11 +141,27 @@ def test_lung_metrics_by_hand():
 def test_border_fraction_is_relative_to_the_largest_section():
     array = np.zeros((20, 20, 20))
     array[10:, 5:15, 2:12] = RIGHT
-    array[-1, 5:15, 2:9] = 0  # 30 of 100 voxels reach the top
+    array[-2:, 5:15, 2:9] = 0  # 30 of 100 voxels reach the top layers
     metrics = lung_metrics(mask_of(array))
     assert metrics["touches_border_fraction"] == pytest.approx(0.3)
-    with pytest.raises(QualityError, match="30% .* at most 20%"):
+    with pytest.raises(QualityError, match="30% .* on the top face of the volume, at most 20%"):
         lung_metrics(mask_of(array), most_border_fraction=0.2)
+
+
+@pytest.mark.parametrize(
+    ("axis", "index", "face"),
+    [(0, 0, "bottom"), (0, -1, "top"), (1, 0, "front"), (1, -1, "back"), (2, 0, "right"), (2, -1, "left")],
+)
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_face_that_cuts_the_lungs_is_named(axis, index, face, mirrored):
+    array = np.zeros((20, 20, 20))
+    array[5:15, 5:15, 5:15] = RIGHT
+    array = np.roll(array, 5 if index else -5, axis)  # half of the volume's width, up to the face
+    mask = mask_of(array)
+    if mirrored:
+        mask = sitk.Flip(mask, [True, True, True])
+    with pytest.raises(QualityError, match=f"100% .* on the {face} face"):
+        lung_metrics(mask)
 
 
 def test_too_little_lung_is_refused():
