@@ -1,5 +1,5 @@
 # `make lint` and `make test` are what CI runs; both expect an environment with the `dev` extra.
-.PHONY: lint test format benchmarks slurm-faults
+.PHONY: lint test format benchmarks slurm-faults robustness
 
 lint:
 	ruff check
@@ -14,6 +14,10 @@ test:
 # Every fault on a Slurm cluster of this machine, those that take minutes too. docs/slurm_faults.md is a transcript.
 slurm-faults:
 	pytest tests/slurm -m "slurm or slurm_faults" -v --durations=0
+
+# Runs the corpus of hostile input; docs/robustness.md is what it finds.
+robustness:
+	DRASCLR_WRITE_ROBUSTNESS=1 pytest tests/hostile
 
 format:
 	ruff check --fix

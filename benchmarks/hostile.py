@@ -1,0 +1,94 @@
+"""Memory and time of the corpus of hostile scans: each case through ingest and segmentation, in a process of its own.
+
+    python benchmarks/hostile.py [--full-size]
+
+`--full-size` adds 2,000 slices of 512 x 512 voxels, written to the temporary folder (1 GB). Memory is the peak of the
+process, its libraries included.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "hostile")]
+
+_MEASURE = """
+import json, resource, sys, time
+from pathlib import Path
+from drasclr_core.io import run_subject_stage
+from drasclr_core.subject_stages import ingest, segment
+scan, folder = sys.argv[1], Path(sys.argv[2])
+start = time.perf_counter()
+record = run_subject_stage(
+    folder / "i", "ingest", "case", [], lambda partial: ingest(scan, partial, spacing_mm=float(sys.argv[3]), axes="LPS")
+)
+if not record.excluded:
+    record = run_subject_stage(
+        folder / "s", "segment", "case", [], lambda partial: segment(folder / "i", scan, partial, weights=None)
+    )
+seconds = time.perf_counter() - start
+peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"seconds": seconds, "peak_mb": peak_mb, "stage": record.excluded_by or ""}))
+"""
+
+
+def measure(scan: Path, folder: Path, spacing_mm: float) -> dict:
+    """Return seconds, peak_mb and the stage that excluded the scan."""
+    command = [sys.executable, "-c", _MEASURE, str(scan), str(folder), str(spacing_mm)]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def full_size(folder: Path) -> Path:
+    """Write the clean scan as 2,000 slices of 512 x 512 voxels, not compressed."""
+    import SimpleITK as sitk
+    from hostile_case import clean_ct
+
+    ct = clean_ct()
+    size = (512, 512, 2000)
+    spacing_mm = [
+        count * step / wanted for count, step, wanted in zip(ct.GetSize(), ct.GetSpacing(), size, strict=True)
+    ]
+    spacing_mm[2] = 0.2
+    large = sitk.Resample(
+        ct, size, sitk.Transform(), sitk.sitkNearestNeighbor, ct.GetOrigin(), spacing_mm, ct.GetDirection(), -1000
+    )
+    sitk.WriteImage(large, str(folder / "scan.nii"))
+    return folder / "scan.nii"
+
+
+def main() -> None:
+    """Measure and print a table, and below it the worst of all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full-size", action="store_true", help="2,000 slices of 512 x 512 voxels as well")
+    chosen = parser.parse_args()
+
+    from hostile_page import SCANS
+
+    print("| case | excluded by | seconds | peak MB |\n|---|---|---|---|")
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="drasclr-hostile-") as base:
+        for name, case in SCANS.items():
+            folder = Path(base) / name
+            folder.mkdir()
+            found[case.title] = measure(case.make(folder), folder, 5.0)
+            _print(case.title, found[case.title])
+        if chosen.full_size:
+            found["full size"] = measure(full_size(Path(base)), Path(base) / "large", 1.0)
+            _print("2,000 slices of 512 x 512", found["full size"])
+    refused = [case["seconds"] for case in found.values() if case["stage"] == "ingest"]
+    print(f"\npeak memory: {max(case['peak_mb'] for case in found.values()):.0f} MB")
+    mean = sum(refused) / len(refused)
+    print(f"refused on reading: {len(refused)} scans, {max(refused):.2f} s at most, {mean:.2f} s on average")
+
+
+def _print(title: str, case: dict) -> None:
+    print(f"| {title} | {case['stage']} | {case['seconds']:.2f} | {case['peak_mb']:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
