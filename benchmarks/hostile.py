@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "hostile")]
 
 _MEASURE = """
-import json, resource, sys, time
+import json, re, sys, time
 from pathlib import Path
 from drasclr_core.io import run_subject_stage
 from drasclr_core.subject_stages import ingest, segment
@@ -31,7 +31,7 @@ if not record.excluded:
         folder / "s", "segment", "case", [], lambda partial: segment(folder / "i", scan, partial, weights=None)
     )
 seconds = time.perf_counter() - start
-peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+peak_mb = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 print(json.dumps({"seconds": seconds, "peak_mb": peak_mb, "stage": record.excluded_by or ""}))
 """
 
