@@ -1,0 +1,69 @@
+"""Snakemake as a batch job: killed, the next in the queue cancels what it left, unlocks, and finishes."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from on_cluster import PROFILE, QUICK, finished_stages, wait_for
+from training import CONFIG, copy_untrained, freeze, log, model, training_jobs, trains
+from workflow_run import ROOT, changed, planned_jobs
+
+pytestmark = [pytest.mark.slurm, pytest.mark.workflow]
+
+HEAD = ROOT / "profiles" / "slurm" / "head.sbatch"
+
+
+@pytest.fixture
+def folder(local_run, tmp_path):
+    """A folder that looks like a checkout to the head job, with a profile that polls often."""
+    folder = copy_untrained(local_run, tmp_path / "checkout")
+    (folder / "slurm").mkdir()
+    profile = changed(yaml.safe_load(PROFILE.read_text()), QUICK)
+    (folder / "slurm" / "config.yaml").write_text(yaml.safe_dump(profile))
+    (folder / "given.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
+    return folder
+
+
+def submit(cluster, folder):
+    arguments = ["--snakefile", str(ROOT / "Snakefile"), "--configfile", "given.yaml", "--", "pretrain"]
+    command = [
+        "sbatch",
+        "--parsable",
+        f"--chdir={folder}",
+        f"--export=ALL,PATH={_path(cluster)}",
+        str(HEAD),
+        *arguments,
+    ]
+    return int(cluster.run(*command))
+
+
+def _path(cluster):
+    """Return the search path of an activated environment."""
+    return os.pathsep.join([str(Path(sys.executable).parent), cluster.environment["PATH"]])
+
+
+def test_the_next_head_job_takes_over_from_one_that_was_killed(cluster, folder):
+    before, stages = cluster.states(), finished_stages(folder)
+    first, second = submit(cluster, folder), submit(cluster, folder)
+    wait_for(lambda: trains(folder))
+    freeze(folder)
+    assert cluster.states()[second].state == "PENDING"
+    (orphan,) = training_jobs(cluster, before)
+
+    cluster.run("scancel", "--signal=KILL", "--full", str(first))
+    wait_for(lambda: cluster.states()[second].state not in ("PENDING", "RUNNING", "COMPLETING"))
+    output = (folder / "drasclr.log").read_text()
+    states = cluster.states()
+    assert states[second].state == "COMPLETED", output[-3000:]
+    assert states[orphan].state == "CANCELLED"
+    assert f"cancelling what the head job before this one left: {orphan}\n" in output
+    assert "taking over from a head job that was killed" in output
+
+    assert len(training_jobs(cluster, before)) == 2
+    assert "resumed at step" in log(folder)
+    assert (folder / model()).exists()
+    assert finished_stages(folder) == stages
+    assert planned_jobs(folder, CONFIG, "pretrain") == set()
+    assert not list((folder / ".snakemake").glob("head-*"))
