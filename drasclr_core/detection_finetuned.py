@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from drasclr_core import __version__
 from drasclr_core.box_patches import BoxPatches
@@ -136,7 +136,7 @@ def save_detector(path: Path, encoder: Encoder, classifier: Classifier) -> None:
     """Write the weights of a detector; the projection head is not part of it."""
     tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items() if not name.startswith("head.")}
     tensors |= {f"classifier.{name}": value for name, value in classifier.state_dict().items()}
-    save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, path)
+    path.write_bytes(save({name: value.cpu().contiguous() for name, value in tensors.items()}))  # as in `save_model`
 
 
 def load_detectors(folder: Path, fold: int, model: Model) -> dict[str, Detector | str]:

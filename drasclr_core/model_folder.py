@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from drasclr_core import __version__
 from drasclr_core.encoder import Encoder
@@ -84,7 +84,9 @@ def write_model(
     The weights file holds tensors alone: its metadata would have no fixed order, and equal trainings give equal
     bytes. The version is added to the description.
     """
-    save_file({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}, folder / WEIGHTS)
+    # Not by save_file: nobody else could read what it writes.
+    tensors = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
+    (folder / WEIGHTS).write_bytes(save(tensors))
     write_json(folder / LANDMARKS, grid.to_json())
     write_json(folder / DESCRIPTION, {**description, "versions": {"drasclr": __version__}})
     shutil.copyfile(atlas_mask, folder / ATLAS)

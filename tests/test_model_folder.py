@@ -111,3 +111,8 @@ def test_a_description_that_is_no_json_is_refused(tmp_path, name):
     (tmp_path / name).write_text("{")
     with pytest.raises(InputError, match=f"{name} is damaged"):
         load_model(without_sums(tmp_path))
+
+
+def test_the_weights_have_the_permissions_of_the_other_files(tmp_path):
+    saved(tmp_path)
+    assert (tmp_path / WEIGHTS).stat().st_mode == (tmp_path / DESCRIPTION).stat().st_mode
