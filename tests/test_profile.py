@@ -48,7 +48,8 @@ def test_a_job_of_subjects_asks_for_one_cpu_and_for_the_minutes_of_all_of_them(t
     for path in ("atlas.nii.gz", "results/atlases/healthy/lung_mask.nii.gz", "results/atlases/healthy/landmarks.json"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
-    command = snakemake_command(tmp_path, config, "preprocess", "--profile", str(SLURM))
+    quick = ["--slurm-init-seconds-before-status-checks", "1"]
+    command = snakemake_command(tmp_path, config, "preprocess", "--profile", str(SLURM), *quick)
     environment = {**os.environ, "PATH": f"{tmp_path}/bin{os.pathsep}{os.defpath}"}
     subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=300)
 
