@@ -4,10 +4,11 @@ import os
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from on_cluster import PROFILE, QUICK, finished_stages, wait_for
-from training import CONFIG, copy_untrained, freeze, log, model, training_jobs, trains
+from training import CONFIG, copy_untrained, freeze, log, training_jobs, trains, weights
 from workflow_run import ROOT, changed, planned_jobs
 
 pytestmark = [pytest.mark.slurm, pytest.mark.workflow]
@@ -44,7 +45,17 @@ def _path(cluster):
     return os.pathsep.join([str(Path(sys.executable).parent), cluster.environment["PATH"]])
 
 
-def test_the_next_head_job_takes_over_from_one_that_was_killed(cluster, folder):
+def _snakemake_of_head(folder):
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(folder) and "--slurm-jobname-prefix" in process.cmdline():
+                return process
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    raise LookupError("no head job runs")
+
+
+def test_the_next_head_job_takes_over_from_one_that_was_killed(cluster, folder, local_trainings):
     before, stages = cluster.states(), finished_stages(folder)
     first, second = submit(cluster, folder), submit(cluster, folder)
     wait_for(lambda: trains(folder))
@@ -52,18 +63,19 @@ def test_the_next_head_job_takes_over_from_one_that_was_killed(cluster, folder):
     assert cluster.states()[second].state == "PENDING"
     (orphan,) = training_jobs(cluster, before)
 
-    cluster.run("scancel", "--signal=KILL", "--full", str(first))
+    _snakemake_of_head(folder).kill()
     wait_for(lambda: cluster.states()[second].state not in ("PENDING", "RUNNING", "COMPLETING"))
     output = (folder / "drasclr.log").read_text()
     states = cluster.states()
     assert states[second].state == "COMPLETED", output[-3000:]
+    assert states[first].state == "FAILED"
     assert states[orphan].state == "CANCELLED"
     assert f"cancelling what the head job before this one left: {orphan}\n" in output
     assert "taking over from a head job that was killed" in output
 
     assert len(training_jobs(cluster, before)) == 2
     assert "resumed at step" in log(folder)
-    assert (folder / model()).exists()
+    assert weights(folder) == weights(local_trainings)
     assert finished_stages(folder) == stages
     assert planned_jobs(folder, CONFIG, "pretrain") == set()
     assert not list((folder / ".snakemake").glob("head-*"))
