@@ -77,7 +77,7 @@ def snakemake(folder, config, *arguments):
     command = snakemake_command(folder, config, *arguments)
     environment = {**os.environ, "PATH": os.defpath}  # no activated virtual environment is needed
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False
+        command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=900, check=False
     )
 
 
