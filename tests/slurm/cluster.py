@@ -168,6 +168,7 @@ class Cluster:
             daemon.wait()
         self._daemons.clear()
         _kill(process for node in NODES for process in self._steps(node))
+        _kill(self._clients())
         self._temporary.cleanup()
 
     def logs(self):
@@ -229,6 +230,15 @@ class Cluster:
                     for connection in process.net_connections(kind="unix")
                     if connection.laddr
                 ):
+                    yield process
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+
+    def _clients(self):
+        """Yield all that was started with this cluster's commands: a killed step leaves its children to nobody."""
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("PATH", "").startswith(f"{self.folder}/bin"):
                     yield process
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue

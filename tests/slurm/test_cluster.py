@@ -48,8 +48,12 @@ def test_an_impossible_job_is_refused(cluster):
 
 def test_nothing_is_left_of_a_stopped_cluster(tmp_path):
     with Cluster() as another:
-        submit(another, f"--wrap=echo $$ > {tmp_path}/pid; exec sleep 600")
-        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
-        process = psutil.Process(int((tmp_path / "pid").read_text()))
-    process.wait(10)
+        # The second is nobody's child, as what a killed step leaves.
+        lost = f"setsid -f bash -c 'echo $$ > {tmp_path}/lost; exec sleep 600'"
+        script = f"{lost}; echo $$ > {tmp_path}/pid; exec sleep 600"
+        submit(another, f"--wrap={script}")
+        wait_for(lambda: all((tmp_path / name).exists() and (tmp_path / name).read_text() for name in ("pid", "lost")))
+        processes = [psutil.Process(int((tmp_path / name).read_text())) for name in ("pid", "lost")]
+    for process in processes:
+        process.wait(10)
     assert not another.folder.exists()
