@@ -57,7 +57,7 @@ def test_a_job_cancelled_by_hand(folder, cluster, undisturbed):
 
 
 def test_a_training_longer_than_its_time_limit(local_run, folder, cluster, tmp_path):
-    before, longer = cluster.states(), changed(CONFIG, {"pretrain.epochs": 12})
+    before, longer = cluster.states(), changed(CONFIG, {"pretrain.epochs": 24})
     limit = {"pretrain.time_limit_minutes": 1, "pretrain.margin_minutes": 0.75, "pretrain.checkpoint_minutes": 60}
     run_on(cluster, folder, changed(longer, limit), "pretrain")
     *stopped, last = states_of(training_jobs(cluster, before))
