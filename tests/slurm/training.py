@@ -70,6 +70,12 @@ def freeze(folder):
         process.suspend()
 
 
+def thaw(folder):
+    """Let stopped training processes go on."""
+    for process in trainers(folder):
+        process.resume()
+
+
 def _trains_in(process, folder):
     try:
         return process.cwd() == str(folder) and "LOCAL_RANK" in process.environ()
