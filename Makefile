@@ -1,5 +1,5 @@
 # `make lint` and `make test` are what CI runs; both expect an environment with the `dev` extra.
-.PHONY: lint test format benchmarks slurm-faults robustness
+.PHONY: lint test docs format benchmarks slurm-faults robustness
 
 lint:
 	ruff check
@@ -7,9 +7,14 @@ lint:
 	snakefmt --check Snakefile rules
 	snakemake --lint
 	mypy
+	$(MAKE) --no-print-directory docs
 
 test:
 	pytest
+
+# Builds the site into site/; a link, an anchor or a name of the library that leads nowhere fails. No network needed.
+docs:
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 # Every fault on a Slurm cluster of this machine, those that take minutes too. docs/slurm_faults.md is a transcript.
 slurm-faults:

@@ -1,6 +1,6 @@
 """Draw docs/images/phantom.png: a healthy and a diseased phantom in the lung window, disease outlined.
 
-python docs/make_phantom_picture.py [docs/images/phantom.png]
+python docs/scripts/make_phantom_picture.py [docs/images/phantom.png]
 """
 
 import sys
@@ -61,4 +61,4 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "images" / "phantom.png")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "images" / "phantom.png")

@@ -1,6 +1,6 @@
 """Draw docs/images/learning_curve.png from the metrics of finished trainings.
 
-python docs/make_learning_curve.py results/phantom/healthy/runs/drasclr results/phantom/healthy/runs/patch-moco
+python docs/scripts/make_learning_curve.py results/phantom/healthy/runs/drasclr results/phantom/healthy/runs/patch-moco
 """
 
 import argparse
@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-PICTURE = Path(__file__).parent / "images" / "learning_curve.png"
+PICTURE = Path(__file__).parents[1] / "images" / "learning_curve.png"
 PANELS = {
     "loss_local_relative": "local loss / log(K + 1)",
     "top1_accuracy": "positive scored highest",

@@ -1,0 +1,67 @@
+"""The documentation: what its links may be, and that its check finds those that are broken."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SOUND = """
+[page](cluster.md#training) [root](../README.md#start) [file](../Makefile) [folder](../rules) [site](https://x.org/a_b)
+![picture](images/phantom.png) `[code](nope.md)`
+
+```text
+[code](nope.md)
+```
+"""
+BROKEN = {
+    "nope.md": "not found",
+    "../nope.yaml": "not found",
+    "images/nope.png": "not found",
+    "cluster.md#nope": "does not contain an anchor",
+    "../README.md#nope": "does not contain an anchor",
+    "#nope": "no such anchor",
+    "/rules": "absolute link",
+    "../../outside": "unrecognized",
+    "http://x.org": "is not https",
+    "https://x": "has no proper host",
+}
+
+BUILD = """
+import logging, sys
+logging.basicConfig(level="WARNING", format="%(message)s")
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+build(load_config(sys.argv[1], docs_dir=sys.argv[2], site_dir=sys.argv[3], strict=True))
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """What MkDocs says of the pages with one more, in which links are broken; line by line."""
+    folder = tmp_path_factory.mktemp("docs")
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    links = "\n".join(f"[broken]({link})" for link in BROKEN)
+    (folder / "docs" / "planted.md").write_text(f"# Planted\n{SOUND}\n{links}\n", encoding="utf-8")
+    command = [sys.executable, "-c", BUILD, ROOT / "mkdocs.yml", folder / "docs", folder / "site"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1, done.stderr
+    return done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("link", BROKEN)
+def test_a_broken_link_is_refused(told, link):
+    shown = link.replace("../README.md", "index.md")  # as the site knows the page
+    assert any(f"'{shown}'" in line and BROKEN[link] in line for line in told), "\n".join(told)
+
+
+def test_a_page_that_the_navigation_lacks_is_refused(told):
+    assert any("planted.md" in line and "nav" in before for before, line in zip(told, told[1:], strict=False))
+
+
+def test_sound_links_and_code_are_not_refused(told):
+    planted = [line for line in told if "planted.md" in line and "link" in line]
+    assert len(planted) == len(BROKEN), "\n".join(told)
