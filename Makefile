@@ -1,5 +1,5 @@
 # `make lint` and `make test` are what CI runs; both expect an environment with the `dev` extra.
-.PHONY: lint test docs format benchmarks slurm-faults robustness
+.PHONY: lint test docs reference format benchmarks slurm-faults robustness
 
 lint:
 	ruff check
@@ -15,6 +15,10 @@ test:
 # Builds the site into site/; a link, an anchor or a name of the library that leads nowhere fails. No network needed.
 docs:
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+
+# Writes the pages that are made of the schemas and of the command `drasclr`; a test compares them.
+reference:
+	python docs/scripts/write_reference.py
 
 # Every fault on a Slurm cluster of this machine, those that take minutes too. docs/slurm_faults.md is a transcript.
 slurm-faults:

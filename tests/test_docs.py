@@ -1,5 +1,6 @@
 """The documentation: what its links may be, and that its check finds those that are broken."""
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -65,3 +66,16 @@ def test_a_page_that_the_navigation_lacks_is_refused(told):
 def test_sound_links_and_code_are_not_refused(told):
     planted = [line for line in told if "planted.md" in line and "link" in line]
     assert len(planted) == len(BROKEN), "\n".join(told)
+
+
+def reference():
+    spec = importlib.util.spec_from_file_location("write_reference", ROOT / "docs" / "scripts" / "write_reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.PAGES
+
+
+@pytest.mark.parametrize("name", ["command_line.md", "configuration.md"])
+def test_the_pages_of_reference_are_those_of_the_code(name):
+    written = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert written == reference()[name](), "outdated: call `make reference`"

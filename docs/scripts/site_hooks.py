@@ -51,7 +51,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     for link in links(markdown):
         if fault := external_fault(link):
             logger.warning("%s: the link '%s' %s", path, link, fault)
-    return API.sub(r"::: \1", outside_code(markdown, lambda link: site_link(link, path)))
+    return API.sub(r"\n::: \1\n", outside_code(markdown, lambda link: site_link(link, path)))
 
 
 def repository_path(src_uri: str) -> str:
