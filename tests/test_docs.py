@@ -1,12 +1,14 @@
 """The documentation: what its links may be, and that its check finds those that are broken."""
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from formats_page import described_files
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -79,3 +81,18 @@ def reference():
 def test_the_pages_of_reference_are_those_of_the_code(name):
     written = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert written == reference()[name](), "outdated: call `make reference`"
+
+
+EXAMPLES = {"table": "table2", "figure": "figure3", "comparison": "tableA5"}
+INSIDE = ["", "/record.json", "/model.json", "/paraseptal/detector.json", "/subjects.json", "/zarr.json"]
+
+
+def test_every_output_of_the_rules_is_described():
+    texts = [path.read_text(encoding="utf-8") for path in ROOT.glob("rules/*.smk")]
+    sections = [section for text in texts for section in re.findall(r"^    output:\n(.*?)^    \w+:", text, re.M | re.S)]
+    outputs = [path for section in sections for path in re.findall(r'"(results/[^"]+)"', section)]
+    assert len(outputs) > 40
+    paths = [re.sub(r"{(\w+)}", lambda name: EXAMPLES.get(name[1], name[1]), path) for path in outputs]
+    described = described_files()
+    known = [any(each.fullmatch(path + inside) for each in described for inside in INSIDE) for path in paths]
+    assert [path for path, is_known in zip(outputs, known, strict=True) if not is_known] == []

@@ -4,6 +4,7 @@ import csv
 
 import pytest
 import yaml
+from formats_page import described_files
 from workflow_run import FULL, ROOT, changed, snakemake, succeeded, tiny_config
 
 pytestmark = pytest.mark.workflow
@@ -64,3 +65,11 @@ def test_the_report_shows_them_all(results):
     page = (results / "report.html").read_text(encoding="utf-8")
     for name, content in EXPERIMENTS.items():
         assert content["title"].replace("'", "&#39;") in page, name
+
+
+def test_the_page_of_file_formats_describes_each_file(results):
+    made = [path for path in results.rglob("*") if path.is_file() and path.name != ".snakemake_timestamp"]
+    names = [path.relative_to(results.parent).as_posix() for path in made]
+    described = described_files()
+    assert len(names) > 300
+    assert [name for name in names if not any(each.fullmatch(name) for each in described)] == []
