@@ -22,6 +22,7 @@ include: "rules/common_tables.smk"
 include: "rules/common_disease.smk"
 include: "rules/common_detection.smk"
 include: "rules/common_figures.smk"
+include: "rules/common_qc.smk"
 
 
 if workflow.remote_exec:
@@ -64,6 +65,7 @@ include: "rules/cohort.smk"
 include: "rules/preprocess.smk"
 include: "rules/atlas.smk"
 include: "rules/align.smk"
+include: "rules/qc.smk"
 include: "rules/pretrain.smk"
 include: "rules/embed.smk"
 include: "rules/evaluate.smk"
@@ -79,6 +81,12 @@ rule preprocess:
     input:
         checked_tables(),
         aligned("bank.zarr"),
+
+
+rule qc:
+    input:
+        checked_tables(),
+        aligned("qc.html"),
 
 
 rule pretrain:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -112,13 +113,25 @@ def qc(
         Path | None, typer.Option("--model", help="Model folder; without it the registration is left out.")
     ] = None,
     lung_weights: LungWeights = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the scan, of which there is one then, into this PNG file.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which scans would be refused, and why, with their lung volumes and densities; nothing is written."""
+    """Say which scans would be refused, and why, with their lung volumes and densities; draw one on request."""
     from drasclr_core.embedding_scan import check_lungs
 
-    check = scan_reader(model, "cpu", lung_weights).check if model else check_lungs
-    report(run_scans(scans, check), {}, as_json)
+    if picture is not None:
+        check_output(picture, (".png",))
+        if len(scans) > 1:
+            raise InputError(f"--picture draws one scan, not {len(scans)}: call it for each.")
+    reader = scan_reader(model, "cpu", lung_weights) if model else None
+    check = reader.check if reader else check_lungs
+    if picture is not None:
+        from drasclr_core.qc_scan import check_and_draw
+
+        check = partial(check_and_draw, picture=picture, reader=reader)
+    report(run_scans(scans, check), {"picture": str(picture)} if picture and picture.exists() else {}, as_json)
 
 
 def scan_reader(model: Path, device: str, lung_weights: Path | None) -> "ScanReader":

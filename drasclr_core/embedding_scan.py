@@ -199,12 +199,19 @@ def check_lungs(scan: str | Path, progress: Progress) -> dict[str, Metrics]:
     InputError, QualityError
         If any workflow would refuse the scan.
     """
-    with tempfile.TemporaryDirectory(prefix="drasclr-") as name:
-        work = Path(name)
-        progress("reading and resampling")
-        metrics = {"ingest": ingest(scan, work, spacing_mm=CHECK_SPACING_MM, axes="LPS")}
-        progress("finding the lungs")
-        return {**metrics, "segment": segment(work, scan, work, weights=None)}
+    with tempfile.TemporaryDirectory(prefix="drasclr-") as work:
+        return find_lungs(scan, Path(work), progress)
+
+
+def find_lungs(scan: str | Path, work: Path, progress: Progress) -> dict[str, Metrics]:
+    """Do the same in new folders of `work`, ``ingest`` and ``segment``."""
+    read, found = work / "ingest", work / "segment"
+    for place in (read, found):
+        place.mkdir()
+    progress("reading and resampling")
+    metrics = {"ingest": ingest(scan, read, spacing_mm=CHECK_SPACING_MM, axes="LPS")}
+    progress("finding the lungs")
+    return {**metrics, "segment": segment(read, scan, found, weights=None)}
 
 
 def landmarks_path(path: str | Path) -> Path:

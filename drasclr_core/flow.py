@@ -58,8 +58,9 @@ def check_exclusions(included: str | Path, exclusions: str | Path, max_excluded_
     if not stayed or len(excluded) > max_excluded_fraction * entered:
         raise QualityError(
             f"{len(excluded)} of {entered} participants are excluded ({stages}), more than "
-            f"preprocess.max_excluded_fraction ({max_excluded_fraction:g}) allows: see {exclusions}; mend the scans, "
-            "name the hopeless ones in the column exclude_reason, or raise the fraction."
+            f"preprocess.max_excluded_fraction ({max_excluded_fraction:g}) allows: see {exclusions}, or look at them "
+            "(`snakemake qc`); mend the scans, name the hopeless ones in the column exclude_reason, or raise the "
+            "fraction."
         )
     return {"entered": entered, "included": stayed, "excluded": len(excluded), "excluded_by_stage": stages}
 

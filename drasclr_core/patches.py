@@ -121,9 +121,13 @@ def cut_patches(
     begins, ends = np.clip(starts_zyx, 0, shape), np.clip(starts_zyx + patch_size, 0, shape)
     for patch, start, begin, end in zip(hu, starts_zyx, begins, ends, strict=True):
         patch[_box(begin - start, end - start)] = ct_hu[_box(begin, end)]
-    centre = starts_zyx + (patch_size - 1) / 2
-    inside = (centre > -0.5) & (centre < shape - 0.5)
-    return hu, np.asarray(inside.all(axis=1))
+    return hu, centres_inside(starts_zyx, patch_size, ct_hu.shape)
+
+
+def centres_inside(starts: npt.NDArray[np.int64], patch_size: int, size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Return whether the centre of each patch lies inside a volume, (L,) bool; all axes in one order."""
+    centre = starts + (patch_size - 1) / 2
+    return np.asarray(((centre > -0.5) & (centre < np.array(size) - 0.5)).all(axis=1))
 
 
 def _box(begin: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> tuple[slice, ...]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from drasclr_core.config import digest
 from drasclr_core.figures import DPI
@@ -16,6 +15,7 @@ from drasclr_core.figures_training import describe_training
 from drasclr_core.io import read_json
 from drasclr_core.report_flow import CohortFlow
 from drasclr_core.report_markdown import markdown_title, render_markdown
+from drasclr_core.report_page import render_page
 
 SHOWN_DPI = 100
 """On a screen of ordinary density, letters in pictures are then about as large as those around them."""
@@ -90,15 +90,8 @@ def read_training(png: str | Path) -> Picture:
 
 def render_report(report: Report) -> str:
     """Return the page: HTML5 with its own style, every text escaped, the same bytes for the same content."""
-    environment = Environment(
-        loader=PackageLoader("drasclr_core"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
         title=report.title,
         flows=report.flows,
         tables=report.tables,

@@ -63,12 +63,14 @@ rule make_report:
             "report",
             "report_flow",
             "report_markdown",
+            "report_page",
             "report_versions",
             "figures",
             "figures_training",
             "flow",
         ),
         template=repo("drasclr_core/templates/report.html.j2"),
+        style=repo("drasclr_core/templates/style.css"),
     output:
         report="results/report.html",
     log:

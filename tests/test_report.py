@@ -2,10 +2,10 @@
 
 import base64
 import json
-from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from html_page import Page
 
 from drasclr_core import __version__
 from drasclr_core.errors import InputError
@@ -16,7 +16,6 @@ from drasclr_core.report_flow import LISTED, read_flow
 from drasclr_core.report_markdown import render_markdown
 from drasclr_core.report_versions import git_commit, package_versions
 
-VOID = {"meta", "img", "br", "hr", "link"}
 TABLE = """# Table 9: <i>toy</i>
 
 ## Lung function
@@ -29,32 +28,6 @@ TABLE = """# Table 9: <i>toy</i>
 - Seen, [here](https://example.org).
 """
 EXCLUSIONS = "participant_id\tstage\treason\n<b>\tregister\tDice 0.7 & less\np2\tingest\tcut short\n"
-
-
-class Page(HTMLParser):
-    """Tags in order, text, attributes; fails where a closing tag does not match."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.attributes, self.text = [], [], [], ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-    def values(self, name):
-        return [value for _, attribute, value in self.attributes if attribute == name]
 
 
 def metrics(steps=40, neighbours=2):
