@@ -1,5 +1,7 @@
 """Helpers of the tables - what an experiment needs of the configuration. Functions only here."""
 
+import re
+
 from drasclr_core.experiments import (
     compared_results,
     load_comparison,
@@ -18,6 +20,17 @@ def comparison(name):
     return checked(load_comparison, repo(f"experiments/{name}.yaml"))
 
 
+def experiments_named(pattern):
+    """Return the experiments whose whole names match, table10 after table9."""
+    paths = Path(repo("experiments")).glob("*.yaml")
+    names = [path.stem for path in paths if re.fullmatch(pattern, path.stem)]
+    parts = {name: re.split("([0-9]+)", name) for name in names}
+    return sorted(
+        names,
+        key=lambda name: [int(part) if part.isdigit() else part for part in parts[name]],
+    )
+
+
 def lacking(table):
     """Return what a table needs and the configuration lacks."""
     role = experiment(table).cohort
@@ -32,20 +45,13 @@ def lacking(table):
 
 def possible_tables(wildcards):
     """Return the tables for which the configuration has the cohort and the runs."""
-    tables = sorted(
-        path.stem for path in Path(repo("experiments")).glob("table[0-9].yaml")
-    )
+    tables = experiments_named("table[0-9]+")
     return [f"results/{table}.csv" for table in tables if not lacking(table)]
 
 
 def possible_comparisons(wildcards):
     """Return the tables of significance tests on those tables."""
-    patterns = ("tableA[0-9].yaml", "table[0-9]_test.yaml")
-    names = sorted(
-        path.stem
-        for pattern in patterns
-        for path in Path(repo("experiments")).glob(pattern)
-    )
+    names = experiments_named("tableA[0-9]+|table[0-9]+_test")
     return [
         f"results/{name}.csv" for name in names if not lacking(comparison(name).table)
     ]
