@@ -27,7 +27,9 @@ def experiments_named(pattern):
     parts = {name: re.split("([0-9]+)", name) for name in names}
     return sorted(
         names,
-        key=lambda name: [int(part) if part.isdigit() else part for part in parts[name]],
+        key=lambda name: [
+            int(part) if part.isdigit() else part for part in parts[name]
+        ],
     )
 
 
