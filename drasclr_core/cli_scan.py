@@ -59,8 +59,7 @@ def embed(
     """Embed scans: mean features go to the output, those of every landmark beside it, to NAME.landmarks.parquet."""
     from drasclr_core.embedding_scan import TABLE_SUFFIXES, ScanFeatures, landmarks_path, write_features
 
-    check_output(output, TABLE_SUFFIXES)
-    reader = scan_reader(model, device, lung_weights)
+    reader = scan_reader(model, device, lung_weights, output, TABLE_SUFFIXES)
     found: dict[str, ScanFeatures] = {}
 
     def work(scan: str, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -93,8 +92,7 @@ def detect(
     """Write where a scan shows emphysema, on its own grid: 1 centrilobular, 2 paraseptal, 0 neither."""
     from drasclr_core.detection_scan import IMAGE_SUFFIXES, detect_scan, load_ensembles
 
-    check_output(output, IMAGE_SUFFIXES)
-    reader = scan_reader(model, device, lung_weights)
+    reader = scan_reader(model, device, lung_weights, output, IMAGE_SUFFIXES)
     ensembles = load_ensembles(detectors or model.resolve().parent / "detector", reader.model)
     if probability is not None and not ensembles[probability]:
         raise InputError(f"--probability {probability}: there is no detector of it.")
@@ -134,13 +132,17 @@ def qc(
     report(run_scans(scans, check), {"picture": str(picture)} if picture and picture.exists() else {}, as_json)
 
 
-def scan_reader(model: Path, device: str, lung_weights: Path | None) -> "ScanReader":
-    """Return the reader of a model folder, its encoder on a device."""
-    from drasclr_core.detection_finetuned import load_model_to
+def scan_reader(
+    model: Path, device: str, lung_weights: Path | None, output: Path | None = None, suffixes: tuple[str, ...] = ()
+) -> "ScanReader":
+    """Return the reader of a model folder, its encoder on a device, after a look at where its work is to go."""
     from drasclr_core.embedding_scan import ScanReader
+    from drasclr_core.model_folder import load_model_to
 
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"--device is {device!r}: give auto, cpu or cuda.")
+    if output is not None:
+        check_output(output, suffixes)
     return ScanReader.of(load_model_to(model, device), lung_weights)
 
 

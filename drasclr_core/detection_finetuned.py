@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from drasclr_core import __version__
@@ -17,36 +18,16 @@ from drasclr_core.box_windows import BoxGrid, model_values
 from drasclr_core.boxes import SUBTYPES
 from drasclr_core.detection import Mask, Predict, evaluate_patches, is_positive
 from drasclr_core.encoder import Encoder
+from drasclr_core.errors import InputError
 from drasclr_core.finetune import Classifier, FinetuneSettings, finetune
 from drasclr_core.io import read_json, write_json
-from drasclr_core.model_folder import Model, load_model
+from drasclr_core.model_folder import DETECTOR, Model
 
 logger = logging.getLogger(__name__)
 
 Detector = tuple[Model, Classifier]
-DESCRIPTION = "detector.json"
 FINETUNED = "fine-tuned, no readout"
 """What a table's footnote says of the readout."""
-
-
-def load_model_to(folder: str | Path, device: str, threads: int | None = None) -> Model:
-    """Return a model on the device where to compute.
-
-    Parameters
-    ----------
-    folder : path
-        Of the model.
-    device : "auto", "cpu" or "cuda"
-        "auto" takes a GPU where there is one.
-    threads : int, optional
-        Of a computation on the CPU, whose last bits depend on it; without it PyTorch's own choice.
-    """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    auto = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_model(folder)
-    model.encoder.to(auto if device == "auto" else device)
-    return model
 
 
 def evaluate_finetuned(
@@ -69,7 +50,7 @@ def evaluate_finetuned(
         All of the cohort.
     settings : FinetuneSettings
     folder : path
-        Gets, per subtype, ``fold-K.safetensors`` and ``detector.json``.
+        Gets, per subtype, ``fold-K.safetensors`` and ``detector.json``, which says what model they come from.
     stride, block : int
         Of the windows slid over a box, in voxels.
     **common
@@ -90,8 +71,9 @@ def evaluate_finetuned(
         evaluations.append(evaluate_patches(f"{subtype}_detection", "finetuned", chosen, labels, predict, **common))
         held_out = {str(fold): sorted(set(chosen.participants[chosen.folds == fold])) for fold in set(chosen.folds)}
         trained = sorted(int(path.stem.removeprefix("fold-")) for path in place.glob("fold-*.safetensors"))
-        content = {"subtype": subtype, "settings": vars(settings), "held_out": held_out, "trained_folds": trained}
-        write_json(place / DESCRIPTION, {**content, "versions": {"drasclr": __version__}})
+        content = {"subtype": subtype, "model": model.identity, "settings": vars(settings)}
+        folds = {"held_out": held_out, "trained_folds": trained}
+        write_json(place / DETECTOR, {**content, **folds, "versions": {"drasclr": __version__}})
     return evaluations
 
 
@@ -150,19 +132,65 @@ def load_detectors(folder: Path, fold: int, model: Model) -> dict[str, Detector 
         Whose subjects the detectors have not seen.
     model : Model
         The one that they were trained from; it is left as it is.
+
+    Raises
+    ------
+    InputError
+        As of `trained_folds` and `load_detector`.
     """
-    return {subtype: load_detector(folder / subtype, fold, model) for subtype in SUBTYPES}
+    found: dict[str, Detector | str] = {}
+    for subtype in SUBTYPES:
+        found[subtype] = f"no {subtype} detector without fold {fold}: the patches to train it on were all of one kind"
+        if fold in trained_folds(folder / subtype, model):
+            found[subtype] = load_detector(folder / subtype, fold, model)
+    return found
 
 
-def load_detector(folder: Path, fold: int, model: Model) -> Detector | str:
-    """Return the detector of one fold of one subtype's folder, or the reason why there is none."""
-    if fold not in read_json(folder / DESCRIPTION)["trained_folds"]:
-        return f"no {folder.name} detector without fold {fold}: the patches to train it on were all of one kind"
+def trained_folds(folder: Path, model: Model) -> list[int]:
+    """Return which folds have a detector of one subtype; of an earlier version their model is not checked.
+
+    Raises
+    ------
+    InputError
+        If the folder is none of detectors, or they were trained from another model.
+    """
+    if not (folder / DETECTOR).is_file():
+        raise InputError(f"{folder} holds no {DETECTOR}: it is no folder of detectors, or its copy is not whole.")
+    try:
+        description = read_json(folder / DETECTOR)
+        folds, told = list(description["trained_folds"]), _flat(description.get("model"))
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{folder / DETECTOR} is damaged ({error!r}): copy the folder again.") from error
+    ours = _flat(model.identity)
+    if not (told and ours):
+        logger.warning("%s: not checked whether its detectors were trained from this model.", folder)
+        return folds
+    for name, value in ours.items():
+        if told.get(name) != value:
+            raise InputError(
+                f"{folder}: the detectors were trained from another model than {model.folder}: {name} was "
+                f"{told.get(name)}, here it is {value}. Give the detectors of this model, or the model of these."
+            )
+    return folds
+
+
+def load_detector(folder: Path, fold: int, model: Model) -> Detector:
+    """Return the detector of one of the `trained_folds` of a subtype's folder.
+
+    Raises
+    ------
+    InputError
+        If its file is damaged, or not of the model's architecture.
+    """
+    path = folder / f"fold-{fold}.safetensors"
     encoder, classifier = copy.deepcopy(model.encoder), Classifier(model.encoder.feature_dim)
-    tensors = load_file(folder / f"fold-{fold}.safetensors")
     head = {f"head.{name}": value for name, value in encoder.head.state_dict().items()}
-    encoder.load_state_dict(head | _part(tensors, "encoder."))
-    classifier.load_state_dict(_part(tensors, "classifier."))
+    try:
+        tensors = load_file(path)
+        encoder.load_state_dict(head | _part(tensors, "encoder."))
+        classifier.load_state_dict(_part(tensors, "classifier."))
+    except (SafetensorError, RuntimeError, FileNotFoundError) as error:
+        raise InputError(f"{path} does not hold a detector of this architecture: {error}. Copy it again.") from error
     return Model(encoder.eval(), model.grid, model.description), classifier.to(encoder.device).eval()
 
 
@@ -249,6 +277,11 @@ def _on_part(predict: Predict, labels: Mask, fraction: float, seed: int) -> Pred
         return prediction, {**more, "n_used": int(kept.sum())}
 
     return predict_from_part
+
+
+def _flat(identity: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what `Model.identity` tells, each under a name of its own."""
+    return {**identity["sha256"], "preprocess": identity["preprocess"]} if identity else {}
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -12,12 +12,12 @@ import SimpleITK as sitk
 
 from drasclr_core.boxes import SUBTYPES
 from drasclr_core.dense import dense_values
-from drasclr_core.detection_finetuned import DESCRIPTION, Detector, load_detector
+from drasclr_core.detection_finetuned import Detector, load_detector, trained_folds
 from drasclr_core.embedding_scan import Progress, ScanReader
 from drasclr_core.errors import InputError
 from drasclr_core.images import read_ct, write_image
-from drasclr_core.io import atomic_path, read_json
-from drasclr_core.model_folder import Model
+from drasclr_core.io import atomic_path
+from drasclr_core.model_folder import DETECTOR, Model
 from drasclr_core.subject import Subject
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -36,19 +36,17 @@ def load_ensembles(folder: str | Path, model: Model) -> dict[str, list[Detector]
     Raises
     ------
     InputError
-        If the folder is none of detectors, or no detector could be trained.
+        If the folder is none of detectors, they are damaged or of another model, or none could be trained.
     """
-    ensembles = {}
+    folder, ensembles = Path(folder), {}
+    if not any(folder.glob(f"*/{DETECTOR}")):
+        raise InputError(
+            f"{folder} holds no {DETECTOR}: give the folder `detector` of the model's run (--detectors), which the "
+            "workflow makes of annotated boxes."
+        )
     for subtype in SUBTYPES:
-        place = Path(folder) / subtype
-        if not (place / DESCRIPTION).is_file():
-            raise InputError(
-                f"{place} holds no {DESCRIPTION}: give the folder `detector` of the model's run (--detectors), which "
-                "the workflow makes of annotated boxes."
-            )
-        folds = read_json(place / DESCRIPTION)["trained_folds"]
-        loaded = [load_detector(place, fold, model) for fold in folds]
-        ensembles[subtype] = [detector for detector in loaded if not isinstance(detector, str)]
+        folds = trained_folds(folder / subtype, model)
+        ensembles[subtype] = [load_detector(folder / subtype, fold, model) for fold in folds]
     if not any(ensembles.values()):
         raise InputError(f"{folder}: no detector could be trained, so there is nothing to detect with.")
     return ensembles

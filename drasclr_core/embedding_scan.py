@@ -10,12 +10,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from threadpoolctl import threadpool_limits
 
 from drasclr_core import __version__
 from drasclr_core.embedding import embed_locations, subject_features
 from drasclr_core.errors import InputError
-from drasclr_core.io import atomic_path, file_sha256
+from drasclr_core.io import atomic_path
 from drasclr_core.lung_weights import check_weights, weights_cache
 from drasclr_core.model_folder import ATLAS, DESCRIPTION, LANDMARKS, WEIGHTS, Model
 from drasclr_core.subject import Subject
@@ -104,9 +103,6 @@ class ScanReader:
         weights = None if method == "threshold" else check_weights(lung_weights or weights_cache())
         return cls(model, model.folder, weights, settings)
 
-    # On one thread, as in the workflow's jobs: sums in another order round a few voxels otherwise, which can move the
-    # lungs' border by a voxel, with it the transform by a tenth of a millimetre, and so a patch by a voxel.
-    @threadpool_limits.wrap(limits=1, user_api="blas")
     def align(self, scan: str | Path, work: Path, progress: Progress) -> tuple[Subject, dict[str, Metrics]]:
         """Read a scan, find its lungs and register them, in new folders of `work`.
 
@@ -239,8 +235,8 @@ def write_features(found: Mapping[str, ScanFeatures], model: Model, path: str | 
     means.insert(0, "scan", list(found))
     each = pd.concat([_landmark_frame(scan, features) for scan, features in found.items()], ignore_index=True)
     about = {"drasclr": __version__}
-    if model.folder is not None:
-        about["model_sha256"] = file_sha256(model.folder / WEIGHTS)
+    if model.sums is not None:
+        about["model_sha256"] = model.sums[WEIGHTS]
     for frame, target in ((each, landmarks_path(path)), (means, Path(path))):
         frame.attrs = about
         with atomic_path(target) as partial:

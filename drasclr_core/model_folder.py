@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 WEIGHTS, DESCRIPTION, LANDMARKS, ATLAS = "encoder.safetensors", "model.json", "landmarks.json", "lung_mask.nii.gz"
 SUMS = "SHA256SUMS"
 """The sha256 of the four others, as ``sha256sum --check`` reads them."""
+DETECTOR = "detector.json"
+"""What a folder of detectors holds in place of the others."""
 
 _PARTS = (WEIGHTS, DESCRIPTION, LANDMARKS, ATLAS)
 
@@ -41,12 +44,23 @@ class Model:
         ``model.json``: architecture, preprocessing, settings, versions.
     folder : path, optional
         Where it was loaded from; a scan is registered to the atlas there.
+    sums : dict, optional
+        File of the folder -> its sha256 when it was loaded.
     """
 
     encoder: Encoder
     grid: LandmarkGrid
     description: dict[str, Any]
     folder: Path | None = None
+    sums: dict[str, str] | None = None
+
+    @property
+    def identity(self) -> dict[str, Any] | None:
+        """What tells it from other models, as JSON: ``sha256`` of three of its files, ``preprocess``."""
+        if self.sums is None:
+            return None
+        told = {name: self.sums[name] for name in (WEIGHTS, LANDMARKS, ATLAS)}
+        return {"sha256": told, "preprocess": self.description.get("preprocess")}
 
     def embed(self, scan: str | Path, *, lung_weights: str | Path | None = None) -> "ScanFeatures":
         """Return the features of one scan; see `embedding_scan.embed_scan`."""
@@ -107,8 +121,8 @@ def load_model(folder: str | Path) -> Model:
     folder = Path(folder)
     for name in _PARTS:
         if not (folder / name).is_file():
-            raise InputError(f"{folder} is not a model folder: it has no {name}.")
-    _check_sums(folder)
+            raise InputError(f"{folder} is not a model folder: it has no {name}. {_instead_of(folder)}")
+    sums = _checked_sums(folder)
     description, landmarks = (_read(folder / name) for name in (DESCRIPTION, LANDMARKS))
     try:
         encoder = Encoder(**description["architecture"])
@@ -117,22 +131,62 @@ def load_model(folder: str | Path) -> Model:
         raise InputError(
             f"{folder / WEIGHTS} does not hold the encoder that {DESCRIPTION} describes: {error}"
         ) from error
-    return Model(encoder.eval(), LandmarkGrid.from_json(landmarks), description, folder)
+    return Model(encoder.eval(), LandmarkGrid.from_json(landmarks), description, folder, sums)
 
 
-def _check_sums(folder: Path) -> None:
+def load_model_to(folder: str | Path, device: str, threads: int | None = None) -> Model:
+    """Return a model on the device where to compute.
+
+    Parameters
+    ----------
+    folder : path
+        Of the model.
+    device : "auto", "cpu" or "cuda"
+        "auto" takes a GPU where there is one.
+    threads : int, optional
+        Of a computation on the CPU, whose last bits depend on it; without it PyTorch's own choice.
+
+    Raises
+    ------
+    InputError
+        As of `load_model`; or if there is no GPU that was asked for.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    found = torch.cuda.is_available()
+    if device == "cuda" and not found:
+        raise InputError("The device is cuda, but PyTorch finds no GPU here: give cpu or auto.")
+    model = load_model(folder)
+    model.encoder.to(("cuda" if found else "cpu") if device == "auto" else device)
+    return model
+
+
+def _instead_of(folder: Path) -> str:
+    """Say which folder was meant, of those that the workflow puts side by side."""
+    if not folder.exists():
+        return "There is no such folder: give `model` of a training's run."
+    if (folder / "model" / DESCRIPTION).is_file():
+        return f"It is a run: give {folder / 'model'}."
+    if any(folder.glob(DETECTOR)) or any(folder.glob(f"*/{DETECTOR}")):
+        return "It holds detectors: give the model that they were trained from, in the workflow `model` beside them."
+    return "Give `model` of a training's run, the whole folder."
+
+
+def _checked_sums(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file, once they are those that were written."""
+    found = {name: file_sha256(folder / name) for name in _PARTS}
     if not (folder / SUMS).is_file():
         logger.warning("%s has no %s, as those of earlier versions: its files are not checked.", folder, SUMS)
-        return
+        return found
     lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
     expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    for name in _PARTS:
-        found = file_sha256(folder / name)
-        if found != expected.get(name):
+    for name, sum_ in found.items():
+        if sum_ != expected.get(name):
             raise InputError(
-                f"{folder / name} is not the file that was written: its sha256 is {found}, {SUMS} says "
+                f"{folder / name} is not the file that was written: its sha256 is {sum_}, {SUMS} says "
                 f"{expected.get(name, 'nothing of it')}. Copy the whole folder again."
             )
+    return found
 
 
 def _read(path: Path) -> Any:

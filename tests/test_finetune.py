@@ -5,7 +5,6 @@ import pytest
 import SimpleITK as sitk
 import torch
 from box_cohort import box_cohort
-from safetensors import SafetensorError
 from toy_bank import toy_grid
 
 from drasclr_core import detection_finetuned
@@ -15,13 +14,15 @@ from drasclr_core.detection_finetuned import (
     evaluate_transfer,
     load_detectors,
     part_of,
+    trained_folds,
     untrained_like,
 )
 from drasclr_core.detection_masks import mask_subject, read_probability, summarise_masks
 from drasclr_core.encoder import Encoder
+from drasclr_core.errors import InputError
 from drasclr_core.finetune import FinetuneSettings, finetune
-from drasclr_core.io import Record, write_record
-from drasclr_core.model_folder import Model
+from drasclr_core.io import Record, read_json, write_json, write_record
+from drasclr_core.model_folder import ATLAS, LANDMARKS, WEIGHTS, Model
 from drasclr_core.subject import Subject
 
 COMMON = {"run": "r", "seed": 0, "fold_count": 2}
@@ -109,8 +110,38 @@ def test_detectors_are_trained_without_their_fold_kept_and_judged(tmp_path):
         assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
     assert detectors["paraseptal"].startswith("no paraseptal detector without fold 1")
     (tmp_path / "centrilobular" / "fold-1.safetensors").write_bytes(b"broken")
-    with pytest.raises(SafetensorError):  # which no stage takes for the subject's fault
+    with pytest.raises(InputError, match=r"fold-1\.safetensors does not hold a detector"):
         load_detectors(tmp_path, 1, model)
+
+
+def test_detectors_know_their_model(tmp_path, caplog):
+    patches = box_cohort(subjects=8, each=2, folds=2)
+    model = replace(
+        new_model(), folder=tmp_path / "model", sums={name: name[0] * 64 for name in (WEIGHTS, LANDMARKS, ATLAS)}
+    )
+    model.description["preprocess"] = {"spacing_mm": 1.0}
+    evaluate_finetuned(model, patches, replace(SETTINGS, steps=1), tmp_path, stride=5, block=5, **COMMON)
+    place = tmp_path / "centrilobular"
+    said = {"sha256": {WEIGHTS: "e" * 64, LANDMARKS: "l" * 64, ATLAS: "l" * 64}, "preprocess": {"spacing_mm": 1.0}}
+    assert read_json(place / "detector.json")["model"] == said
+    assert trained_folds(place, model) == [0, 1]
+
+    retrained = replace(model, sums={**model.sums, WEIGHTS: "f" * 64})
+    with pytest.raises(
+        InputError, match=r"from another model than .*: encoder\.safetensors was eeee.*, here it is ffff"
+    ):
+        trained_folds(place, retrained)
+    finer = replace(model, description={**model.description, "preprocess": {"spacing_mm": 0.5}})
+    with pytest.raises(InputError, match=r"preprocess was \{'spacing_mm': 1.0\}, here it is \{'spacing_mm': 0.5\}"):
+        load_detectors(tmp_path, 0, finer)
+
+    assert not caplog.records
+    write_json(place / "detector.json", {"trained_folds": [1]})  # as earlier versions
+    assert trained_folds(place, retrained) == [1]
+    assert "not checked whether its detectors were trained from this model" in caplog.text
+    (place / "detector.json").write_text("{")
+    with pytest.raises(InputError, match=r"detector\.json is damaged"):
+        trained_folds(place, model)
 
 
 def test_a_part_of_the_annotations_is_a_share_of_either_kind_and_grows():

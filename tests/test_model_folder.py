@@ -8,7 +8,17 @@ from toy_bank import toy_grid
 
 from drasclr_core.encoder import Conditioning
 from drasclr_core.errors import InputError
-from drasclr_core.model_folder import ATLAS, DESCRIPTION, LANDMARKS, SUMS, WEIGHTS, load_model, save_model
+from drasclr_core.model_folder import (
+    ATLAS,
+    DESCRIPTION,
+    DETECTOR,
+    LANDMARKS,
+    SUMS,
+    WEIGHTS,
+    load_model,
+    load_model_to,
+    save_model,
+)
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import initial_encoder
 
@@ -116,3 +126,27 @@ def test_a_description_that_is_no_json_is_refused(tmp_path, name):
 def test_the_weights_have_the_permissions_of_the_other_files(tmp_path):
     saved(tmp_path)
     assert (tmp_path / WEIGHTS).stat().st_mode == (tmp_path / DESCRIPTION).stat().st_mode
+
+
+def test_a_folder_beside_the_right_one_is_told_which_to_give(tmp_path):
+    for name in ("run/model", "run/detector/centrilobular"):
+        (tmp_path / name).mkdir(parents=True)
+    saved(tmp_path / "run" / "model")
+    (tmp_path / "run" / "detector" / "centrilobular" / DETECTOR).write_text("{}")
+    for name, told in {
+        "run": f"It is a run: give {tmp_path}/run/model",
+        "run/detector": "It holds detectors: give the model that they were trained from",
+        "run/detector/centrilobular": "It holds detectors",
+        "nowhere": "There is no such folder",
+        ".": "Give `model` of a training's run",
+    }.items():
+        with pytest.raises(InputError, match=f"is not a model folder: .*{told}"):
+            load_model(tmp_path / name)
+
+
+def test_a_gpu_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    saved(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert load_model_to(tmp_path, "auto").encoder.device == torch.device("cpu")
+    with pytest.raises(InputError, match="PyTorch finds no GPU here: give cpu or auto"):
+        load_model_to(tmp_path, "cuda")

@@ -3,9 +3,9 @@
 from _job import run
 
 from drasclr_core.box_patches import read_box_patches
-from drasclr_core.detection_finetuned import load_model_to
 from drasclr_core.detection_linear import evaluate_linear
 from drasclr_core.io import write_json
+from drasclr_core.model_folder import load_model_to
 
 
 def main(job):

@@ -3,10 +3,10 @@
 from _job import run
 
 from drasclr_core.box_patches import read_box_patches
-from drasclr_core.detection_finetuned import load_model_to
 from drasclr_core.detection_linear import evaluate_location
 from drasclr_core.images import read_image
 from drasclr_core.io import write_json
+from drasclr_core.model_folder import load_model_to
 
 
 def main(job):
