@@ -35,13 +35,14 @@ for command in (cli_scan.embed, cli_scan.detect, cli_scan.qc, cli_model.import_r
 def main() -> None:
     """Anatomy-aware features from lung CT (DrasCLR).
 
-    \b
     Exit status:
-    0  done
-    1  something broke; what could be made of the other scans is written
-    2  the call, or an input other than a scan, cannot be used; nothing was written
-    3  at least one scan was refused; the results of the others are written
-    130, 143  told to stop (Ctrl-C, SIGTERM); nothing was written
+
+    \b
+    * 0: done
+    * 1: something broke; what could be made of the other scans is written
+    * 2: the call, or an input other than a scan, cannot be used; nothing was written
+    * 3: at least one scan was refused; the results of the others are written
+    * 130, 143: told to stop (Ctrl-C, SIGTERM); nothing was written
     """  # noqa: D301 - Typer keeps the lines of a paragraph that begins with this character
     logging.basicConfig(format="%(message)s")
     logging.getLogger("drasclr_core").setLevel(logging.INFO)

@@ -86,4 +86,4 @@ def test_the_exit_statuses_of_the_page_are_those_of_the_command():
     shown = CliRunner().invoke(app, ["--help"]).stdout
     assert [status for status, _ in told] == ["0", "1", "2", "3", "130, 143"]
     for status, words in told:
-        assert re.search(rf"{status}  {words}", shown), status
+        assert re.search(rf"{status}: {words}", shown), status
