@@ -92,10 +92,13 @@ def detect(
     """Write where a scan shows emphysema, on its own grid: 1 centrilobular, 2 paraseptal, 0 neither."""
     from drasclr_core.detection_scan import IMAGE_SUFFIXES, detect_scan, load_ensembles
 
+    if output.exists() and Path(scan).exists() and output.samefile(scan):
+        raise InputError(f"{output} is the scan itself: give another file to write.")
     reader = scan_reader(model, device, lung_weights, output, IMAGE_SUFFIXES)
     ensembles = load_ensembles(detectors or model.resolve().parent / "detector", reader.model)
     if probability is not None and not ensembles[probability]:
-        raise InputError(f"--probability {probability}: there is no detector of it.")
+        others = ", ".join(subtype for subtype, found in ensembles.items() if found)
+        raise InputError(f"--probability {probability}: there is no detector of it here, only of {others}.")
 
     def work(scan: str, progress: Callable[[str], None]) -> dict[str, Any]:
         return detect_scan(reader, ensembles, scan, output, progress, stride=stride, probability=probability)

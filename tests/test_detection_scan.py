@@ -105,7 +105,14 @@ def test_a_probability_is_the_mean_over_the_folds(run):
 def test_a_subtype_without_detector_cannot_be_asked_for(run):
     result, target = detect(run, "--probability", "paraseptal", "--detectors", run / "half")
     assert (result.exit_code, target.exists()) == (2, False)
-    assert "no detector of it" in result.stderr
+    assert "no detector of it here, only of centrilobular" in result.stderr
+
+
+def test_a_scan_is_not_written_over(run):
+    before = (run / "scan.nii.gz").read_bytes()
+    result, _ = detect(run, "-o", run / "scan.nii.gz")
+    assert (result.exit_code, (run / "scan.nii.gz").read_bytes()) == (2, before)
+    assert "is the scan itself" in result.stderr
 
 
 @pytest.mark.parametrize(
