@@ -35,7 +35,8 @@ def live_with_allocation():
 
     Snakemake passes none of it on to a group's job, and would use every CPU of a node that does not keep it from that.
     """
-    # Settings are made while the Snakefile is read: a property of their class holds whenever that is.
+    # Snakemake has no option for it (its issue 2508), and no job reads a profile. Its settings replace those of the
+    # workflow after the Snakefile was read, so it is their class that says it.
     ExecutionSettings.keep_going = property(lambda _: True, lambda *_: None)
     if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
         workflow.register_resource("_cores", int(cpus))
@@ -47,9 +48,10 @@ def live_with_allocation():
 def remove_outdated_outputs():
     """Remove the outputs of all jobs to come, if those of jobs that fail are to be kept.
 
-    Snakemake would else take an old output of a job that failed before it began for a new one.
+    Snakemake would else take an old output of a job that failed before it began for a new one. A dry run does not come
+    here; --touch does, and says that the old outputs are to stay.
     """
-    if workflow.execution_settings.keep_incomplete:
+    if workflow.execution_settings.keep_incomplete and not workflow.touch:
         for output in (
             path for job in workflow.dag.needrun_jobs() for path in job.output
         ):
