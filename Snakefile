@@ -17,6 +17,7 @@ if not config:
 include: "rules/common.smk"
 include: "rules/common_cluster.smk"
 include: "rules/common_runs.smk"
+include: "rules/common_memory.smk"
 include: "rules/common_training.smk"
 include: "rules/common_tables.smk"
 include: "rules/common_disease.smk"

@@ -13,13 +13,7 @@ from drasclr_core.cohort import phantom_ids, read_participant_rows
 from drasclr_core.config import Config, is_pretrained, pretrain_settings, same_run
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
-
-COSTS = Path(__file__).with_name("plan_costs.yaml")
-PUBLISHED_STEP_MM = 26.0
-MIN_ROWS = 3  # a training step reads the rows of a landmark and of its neighbours
-GB = 1e9
-
-Costs = dict[str, float]
+from drasclr_core.sizes import COSTS, GB, Costs, embedding_memory_gb, grid_size, read_costs, training_memory_gb
 
 
 @dataclass(frozen=True)
@@ -86,12 +80,6 @@ def cohort_sizes(config: Config, subjects: int | None = None) -> dict[str, int]:
     return {cohort: subjects or _size(config["cohorts"][cohort]) for cohort in sorted(set(config["roles"].values()))}
 
 
-def grid_size(config: Config, published: float) -> int:
-    """Return how many landmarks an atlas has, going by the volume of a step."""
-    step_mm = config["landmarks"]["step"] * config["preprocess"]["spacing_mm"]
-    return max(1, round(published * (PUBLISHED_STEP_MM / step_mm) ** 3))
-
-
 def make_plan(
     config: Config,
     sizes: Mapping[str, int],
@@ -116,13 +104,12 @@ def make_plan(
     costs_file : path
         The figures, as ``plan_costs.yaml``.
     """
-    table = read_yaml(costs_file)
-    costs = {name: float(entry["value"]) for name, entry in table.items()}
+    costs = read_costs(costs_file)
     count = landmarks or grid_size(config, costs["landmarks"])
     gpus = gpus or int(config["pretrain"]["processes"])
     work = _Work(config, dict(sizes), count, cores, gpus, costs)
     stages = tuple(work.stages())
-    return Plan(sum(sizes.values()), count, cores, gpus, stages, tuple(_assumptions(table, config)))
+    return Plan(sum(sizes.values()), count, cores, gpus, stages, tuple(_assumptions(read_yaml(costs_file), config)))
 
 
 def _size(cohort: dict[str, Any]) -> int:
@@ -133,12 +120,12 @@ def _size(cohort: dict[str, Any]) -> int:
 
 def _assumptions(table: Mapping[str, Any], config: Config) -> Iterator[str]:
     unused = set() if config["segmentation"]["method"] == "lungmask" else {"lungmask_cpu_s"}
-    unused |= set() if config["pretrain"]["device"] == "cuda" else {"gpu_step_s"}
+    unused |= set() if config["pretrain"]["device"] == "cuda" else {"gpu_step_s", "gpu_host_memory_gb"}
     for name, entry in table.items():
         if not entry.get("measured", True) and name not in unused:
             yield f"{name} = {entry['value']:g} was not measured: {entry['source']}"
     yield "Core-hours of a scan are those of one resampled to 1 mm; readouts, tables and figures are not counted."
-    yield "Memory of a training is that of the CPU; on GPUs queues and rows of the bank are in the GPUs' memory."
+    yield "Memory is that of the node; of a training on GPUs queues and rows of the bank are in the GPUs' memory."
     yield "Core-hours of a training on GPUs are those of the cores reserved for it: cpu_threads for each."
 
 
@@ -235,14 +222,15 @@ class _Work:
         jobs = len(settings) * len(self.sizes)
         wall_hours = hours / (self.gpus if on_gpu else self._training_cores())
         slurm_jobs = sum(self._parts(setting, hours, trained) for setting in settings) * len(self.sizes)
-        memory_gb = max((self._training_memory_gb(setting) for setting in settings), default=0.0)
+        subjects = max(self.sizes.values())
+        memories = [training_memory_gb(setting, subjects, self.landmarks, self.costs) for setting in settings]
         return self._stage(
             "pretrain_encoder",
             None,
             jobs,
             slurm_jobs,
             hours * self.config["pretrain"]["cpu_threads"] if on_gpu else hours,
-            memory_gb,
+            max(memories, default=0.0),
             jobs * self.costs["model_bytes"] / GB,
             gpu_hours=hours if on_gpu else 0.0,
             wall_hours=wall_hours,
@@ -260,21 +248,12 @@ class _Work:
     def _training_cores(self) -> int:
         return int(self.config["pretrain"]["processes"] * self.config["pretrain"]["cpu_threads"])
 
-    def _training_memory_gb(self, setting: dict[str, Any]) -> float:
-        """Return what the processes of a training hold on one node."""
-        queues = self.landmarks if setting["queues"] == "landmark" else 1
-        key_bytes = 2 if setting["queue_precision"] == "float16" else 4
-        queues_gb = queues * setting["queue_size"] * setting["feature_dim"] * key_bytes / GB
-        row_gb = max(self.sizes.values()) / setting["processes"] * self.costs["patch_bytes"] / GB
-        rows = min(self.landmarks, max(MIN_ROWS, math.floor(setting["row_memory_gb"] / row_gb)))
-        process_gb = queues_gb + rows * row_gb + self.costs["training_memory_gb"]
-        return float(process_gb * setting["processes"] / setting.get("nodes", 1))
-
     def _embedding(self) -> Stage:
         jobs, patches = len(self.runs) * len(self.sizes), self._patches(len(self.runs))
         core_hours = patches * self.costs["embed_cpu_s"] / 3600
-        disk_gb = patches * self.config["pretrain"]["feature_dim"] * 4 / GB
-        return self._stage("embed_bank", None, jobs, jobs, core_hours, self.costs["training_memory_gb"], disk_gb)
+        feature_dim = self.config["pretrain"]["feature_dim"]
+        memory_gb = embedding_memory_gb(max(self.sizes.values()), self.landmarks, feature_dim, self.costs)
+        return self._stage("embed_bank", None, jobs, jobs, core_hours, memory_gb, patches * feature_dim * 4 / GB)
 
     def _patches(self, times: int = 1) -> int:
         return self.scans * self.landmarks * times

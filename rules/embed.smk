@@ -25,6 +25,8 @@ rule embed_bank:
     conda:
         "../envs/core.yaml"
     threads: config["pretrain"]["cpu_threads"]
+    resources:
+        mem_mb=embedding_memory,
     params:
         cpu_threads=config["pretrain"]["cpu_threads"],
     script:

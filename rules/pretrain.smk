@@ -24,7 +24,8 @@ rule build_bank:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=int(1000 * config["bank"]["memory_gb"]),
+        mem_mb=bank_memory,
+        memory_gb=str(config["bank"]["memory_gb"]),
     script:
         "../workflow_scripts/build_bank.py"
 
@@ -45,6 +46,7 @@ rule pretrain_encoder:
         launcher=launcher,
         script=repo("workflow_scripts/pretrain_encoder.py"),
         upkeep=upkeep,
+        mem_mb=training_memory,
         runtime=training_minutes(),
         nodes=training_nodes,
         tasks=training_nodes,

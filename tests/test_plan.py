@@ -11,7 +11,8 @@ from workflow_run import DEFAULT, FULL, ROOT, changed
 from drasclr_core.cli import app
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
-from drasclr_core.plan import COSTS, cohort_sizes, grid_size, make_plan
+from drasclr_core.plan import cohort_sizes, make_plan
+from drasclr_core.sizes import COSTS, grid_size
 
 ROUND = {
     "landmarks": 581,
@@ -34,6 +35,7 @@ ROUND = {
     "gpu_step_s": 0.036,
     "embed_cpu_s": 0.036,
     "training_memory_gb": 1.0,
+    "gpu_host_memory_gb": 2.0,
     "model_bytes": 30e6,
     "subjects_per_job": 20,
 }
@@ -111,11 +113,22 @@ def test_a_training_on_gpus_by_hand(stages):
     assert training.core_hours == pytest.approx(gpu_hours * 3)  # three threads wait for each GPU
 
 
-def test_memory_of_a_training_by_hand(stages):
+@pytest.mark.parametrize("device", ["cpu", "cuda", "auto"])
+def test_memory_of_a_training_by_hand(costs_file, device):
+    config = changed(CONFIG, {"pretrain.device": device})
+    plan = make_plan(config, {"study": 100}, landmarks=10, costs_file=costs_file)
+    stages = {stage.rule: stage for stage in plan.stages}
     queues_gb = 10 * 1000 * 100 * 4 / 1e9
     rows_gb = 4 * (100 / 4 * 1e6 / 1e9)  # of 0.1 GB, four rows of a process's 25 subjects
-    assert stages["pretrain_encoder"].memory_gb == pytest.approx(4 * (queues_gb + rows_gb + 1.0))
+    on_cpu, on_gpu = queues_gb + rows_gb + 1.0, queues_gb + rows_gb / 4 + 2.0
+    expected = {"cpu": on_cpu, "cuda": on_gpu, "auto": on_gpu}
+    assert stages["pretrain_encoder"].memory_gb == pytest.approx(4 * expected[device])
+
+
+def test_memory_of_other_stages_by_hand(stages):
     assert stages["build_bank"].memory_gb == CONFIG["bank"]["memory_gb"]
+    # All features of 100 subjects and two rows of a landmark.
+    assert stages["embed_bank"].memory_gb == pytest.approx(100 * 10 * 100 * 4 / 1e9 + 2 * 100 * 1e6 / 1e9 + 1.0)
 
 
 def test_disk_by_hand(stages):

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 import yaml
-from workflow_run import FULL, ROOT, changed, snakemake, snakemake_command, succeeded
+from workflow_run import FULL, ROOT, changed, snakemake, snakemake_command, succeeded, tiny_config
 
 SLURM = ROOT / "profiles" / "slurm"
 PROFILE = yaml.safe_load((SLURM / "config.yaml").read_text(encoding="utf-8"))
@@ -59,6 +59,31 @@ def test_a_job_of_subjects_asks_for_one_cpu_and_for_the_minutes_of_all_of_them(t
     stages = ("simulate_scan", "ingest_scan", "segment_lungs", "register_lungs", "cut_patches")
     minutes = sum(PROFILE["set-resources"][stage]["runtime"] for stage in stages)
     assert asked == {("cpu", str(n * minutes), "3000", "1", "--no-requeue") for n in (2, SUBJECTS_PER_JOB)}
+
+
+def asked_by_rule(folder, attempt):
+    """Return rule -> name -> what its jobs ask for at an attempt, of all rules that lead to features."""
+    options = ["--dry-run", "embed", "--profile", str(SLURM), "--attempt", str(attempt)]
+    plan = succeeded(snakemake(folder, tiny_config(), *options))
+    blocks = re.findall(r"^ *rule (\w+):\n((?: +\w+: .*\n)*?) +resources: (.*)$", plan, re.M)
+    numbers = r"\b(mem_mb|runtime|memory_gb)=(\d+)"
+    found = {rule: {name: int(value) for name, value in re.findall(numbers, asked)} for rule, _, asked in blocks}
+    return {rule: asked for rule, asked in found.items() if rule not in LOCAL_RULES | TARGETS}
+
+
+@pytest.mark.workflow
+def test_every_attempt_asks_for_more_memory_up_to_a_trainings_second(tmp_path):
+    first, second, third = (asked_by_rule(tmp_path, attempt) for attempt in (1, 2, 3))
+    assert first.keys() >= {"ingest_scan", "build_bank", "pretrain_encoder", "embed_bank", "embed_cohort"}
+    assert [rule for rule in first if second[rule]["mem_mb"] <= first[rule]["mem_mb"]] == []
+    # A training with a time limit has many attempts, of which none is a fault.
+    assert [rule for rule in first if third[rule]["mem_mb"] <= second[rule]["mem_mb"]] == ["pretrain_encoder"]
+    for asked in (first, second):  # the patches take no more for it, and leave room for the rest of the job
+        assert asked["build_bank"]["memory_gb"] == 2
+        assert asked["build_bank"]["mem_mb"] >= 3000
+    # A job of subjects does only what is missing when it is started again; others begin anew.
+    longer = {rule for rule in first if second[rule].get("runtime", 0) > first[rule].get("runtime", 0)}
+    assert longer == {"build_bank", "embed_bank", "embed_cohort"}
 
 
 def test_every_rule_with_resources_of_its_own_exists():

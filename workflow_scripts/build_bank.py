@@ -15,7 +15,7 @@ def main(job):
     folder = {Path(path).name: path for path in job.input.patches}
     grid = LandmarkGrid.from_json(read_json(job.input.landmarks))
     folders = [folder[id_] for id_ in ids]
-    build_bank(folders, ids, job.output.bank, grid=grid, memory_gb=job.resources.mem_mb / 1000)
+    build_bank(folders, ids, job.output.bank, grid=grid, memory_gb=float(job.resources.memory_gb))
 
 
 if __name__ == "__main__":
