@@ -60,12 +60,15 @@ EnforcePartLimits=ALL
 SlurmdTimeout=5
 ReturnToService=2
 KillWait=2
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 MinJobAge=300
 GresTypes=gpu
 NodeName=c[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]}-{ports[2]}] {node}
 NodeName=g[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[3]}-{ports[4]}] {node} Gres=gpu:{gpus}
 PartitionName=cpu Nodes=c[1-2] Default=YES LLN=YES MaxTime=INFINITE DefMemPerCPU=100
 PartitionName=gpu Nodes=g[1-2] LLN=YES MaxTime=INFINITE DefMemPerCPU=100
+PartitionName=urgent Nodes=g[1-2] PriorityTier=10 MaxTime=INFINITE DefMemPerCPU=100
 """
 
 
@@ -85,6 +88,7 @@ class JobState(NamedTuple):
 class Cluster:
     """A running cluster: partition ``cpu`` with nodes c1 and c2, ``gpu`` with g1 and g2, of four fake GPUs each.
 
+    Jobs of the partition ``urgent``, on the same nodes, preempt those of ``gpu``: Slurm requeues them if it may.
     As a context manager it stops at the end, and with it all that its jobs started.
 
     Attributes

@@ -1,4 +1,4 @@
-"""Snakemake as a batch job: killed, the next in the queue cancels what it left, unlocks, and finishes."""
+"""Snakemake as a batch job: killed or out of time, the next one cancels what it left, unlocks, and finishes."""
 
 import os
 import sys
@@ -40,6 +40,10 @@ def submit(cluster, folder):
     return int(cluster.run(*command))
 
 
+def has_ended(cluster, job):
+    return cluster.states()[job].state not in ("PENDING", "RUNNING", "COMPLETING")
+
+
 def _path(cluster):
     """Return the search path of an activated environment."""
     return os.pathsep.join([str(Path(sys.executable).parent), cluster.environment["PATH"]])
@@ -64,7 +68,7 @@ def test_the_next_head_job_takes_over_from_one_that_was_killed(cluster, folder, 
     (orphan,) = training_jobs(cluster, before)
 
     _snakemake_of_head(folder).kill()
-    wait_for(lambda: cluster.states()[second].state not in ("PENDING", "RUNNING", "COMPLETING"))
+    wait_for(lambda: has_ended(cluster, second))
     output = (folder / "drasclr.log").read_text()
     states = cluster.states()
     assert states[second].state == "COMPLETED", output[-3000:]
@@ -79,3 +83,35 @@ def test_the_next_head_job_takes_over_from_one_that_was_killed(cluster, folder, 
     assert finished_stages(folder) == stages
     assert planned_jobs(folder, CONFIG, "pretrain") == set()
     assert not list((folder / ".snakemake").glob("head-*"))
+
+
+@pytest.mark.slurm_faults
+def test_before_its_time_limit_a_head_job_goes_back_into_the_queue_and_goes_on(cluster, folder, local_trainings):
+    before = cluster.states()
+    head = submit(cluster, folder)
+    wait_for(lambda: trains(folder))
+    freeze(folder)
+    (left,) = training_jobs(cluster, before)
+    cluster.run("scancel", "--batch", "--signal=USR1", str(head))  # as its option --signal does
+    wait_for(lambda: cluster.states()[head].state == "PENDING")
+    cluster.run("scontrol", "update", f"JobId={head}", "StartTime=now")  # Slurm would let it wait for two minutes
+    wait_for(lambda: has_ended(cluster, head))
+    output = (folder / "drasclr.log").read_text()
+    assert cluster.states()[head].state == "COMPLETED", output[-3000:]
+    assert "into the queue again" in output
+    assert [state.state for state in training_jobs(cluster, before).values()] == ["CANCELLED", "COMPLETED"]
+    assert cluster.states()[left].state == "CANCELLED"
+    assert "resumed at step" in log(folder)
+    assert weights(folder) == weights(local_trainings)
+
+
+@pytest.mark.slurm_faults
+def test_a_cancelled_head_job_takes_its_jobs_along(cluster, folder):
+    before = cluster.states()
+    submit(cluster, folder)
+    wait_for(lambda: trains(folder))
+    (training,) = training_jobs(cluster, before)
+    cluster.run("scancel", "--name=drasclr")
+    wait_for(lambda: has_ended(cluster, training))
+    assert cluster.states()[training].state == "CANCELLED"
+    assert "stopped with a checkpoint" in log(folder)
