@@ -91,9 +91,15 @@ def _end(holder: str, own: str, work: Path) -> None:
 
 
 def _name(job: str) -> str | None:
-    """Return the name of a job that Slurm has not ended; None where there is none."""
+    """Return the name of a job that Slurm has not ended; None where there is none.
+
+    A Slurm that does not answer is an error: a job that was taken for ended would be trained beside.
+    """
     command = ["squeue", "--noheader", "--jobs", job, "--format=%j"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode and "Invalid job id" not in answer.stderr:  # said of a job that Slurm has forgotten
+        raise RuntimeError(f"squeue failed: {answer.stderr.strip()}")
+    return answer.stdout.strip() or None
 
 
 def _occupied(work: Path) -> InputError:

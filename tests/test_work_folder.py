@@ -20,7 +20,9 @@ def slurm(tmp_path, monkeypatch):
     jobs.mkdir()
     programs.mkdir()
     # squeue --noheader --jobs ID --format=%j
-    for name, script in {"squeue": f'cat "{jobs}/$3"', "scancel": f'mv "{jobs}/$1" "{jobs}/cancelled"'}.items():
+    forgotten = 'echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1'
+    squeue = f'[ -e "{jobs}/$3" ] || {{ {forgotten}; }}; cat "{jobs}/$3"'
+    for name, script in {"squeue": squeue, "scancel": f'mv "{jobs}/$1" "{jobs}/cancelled"'}.items():
         (programs / name).write_text(f"#!/bin/sh\n{script}\n")
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
@@ -87,3 +89,12 @@ def test_a_cancelled_job_that_does_not_end_is_not_waited_for_for_ever(tmp_path, 
     (slurm / "7").write_text(OLD)
     with pytest.raises(InputError, match="Another training"), alone_in(left_by("7", tmp_path / "work")):
         pass
+
+
+def test_a_slurm_that_does_not_answer_ends_no_job(tmp_path, slurm):
+    (slurm / "7").write_text(OLD)
+    (slurm.parent / "bin/squeue").write_text("#!/bin/sh\necho 'Unable to contact slurm controller' >&2; exit 1\n")
+    with pytest.raises(RuntimeError, match="Unable to contact"), alone_in(left_by("7", tmp_path / "work")):
+        pass
+    assert (slurm / "7").exists()
+    assert (tmp_path / "work/lock").read_text() == "7"
