@@ -43,8 +43,8 @@ build(load_config(sys.argv[1], docs_dir=sys.argv[2], site_dir=sys.argv[3], stric
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    """What MkDocs says of the pages with one more, in which links are broken; line by line."""
+def built(tmp_path_factory):
+    """What MkDocs says of the pages with one more, in which links are broken, line by line; and the site."""
     folder = tmp_path_factory.mktemp("docs")
     shutil.copytree(ROOT / "docs", folder / "docs")
     links = "\n".join(f"[broken]({link})" for link in BROKEN)
@@ -52,7 +52,12 @@ def told(tmp_path_factory):
     command = [sys.executable, "-c", BUILD, ROOT / "mkdocs.yml", folder / "docs", folder / "site"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1, done.stderr
-    return done.stderr.splitlines()
+    return done.stderr.splitlines(), folder / "site"
+
+
+@pytest.fixture(scope="module")
+def told(built):
+    return built[0]
 
 
 @pytest.mark.parametrize("link", BROKEN)
@@ -68,6 +73,13 @@ def test_a_page_that_the_navigation_lacks_is_refused(told):
 def test_sound_links_and_code_are_not_refused(told):
     planted = [line for line in told if "planted.md" in line and "link" in line]
     assert len(planted) == len(BROKEN), "\n".join(told)
+
+
+def test_the_site_loads_nothing_from_elsewhere(built):
+    pages = {path.name: path.read_text(encoding="utf-8") for path in built[1].rglob("*.html")}
+    assert "planted.html" in pages
+    loads = re.compile(r'<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)="(?:https?:)?//[^"]*"')
+    assert {name: found for name, page in pages.items() if (found := loads.findall(page))} == {}
 
 
 def reference():
