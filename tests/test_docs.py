@@ -5,10 +5,27 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
+from textwrap import dedent
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
-from formats_page import described_files
+import torch
+from formats_page import PAGE, described_files
+from torch import nn
+
+from drasclr_core.box_patches import BoxPatches
+from drasclr_core.cohort import BOX_COLUMNS
+from drasclr_core.errors import InputError
+from drasclr_core.experiments import load_experiment
+from drasclr_core.flow import EXCLUSION_COLUMNS
+from drasclr_core.io import Record
+from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.layers import _convolve
+from drasclr_core.qc_rows import SubjectRow
+from drasclr_core.telemetry import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -95,6 +112,13 @@ def test_the_pages_of_reference_are_those_of_the_code(name):
     assert written == reference()[name](), "outdated: call `make reference`"
 
 
+def test_the_page_of_file_formats_names_every_field():
+    kinds = (Record, LandmarkGrid, BoxPatches, SubjectRow)
+    names = [*COLUMNS, *EXCLUSION_COLUMNS, *BOX_COLUMNS, *(each.name for kind in kinds for each in fields(kind))]
+    page = PAGE.read_text(encoding="utf-8")
+    assert [name for name in names if f"`{name}`" not in page] == []
+
+
 EXAMPLES = {"table": "table2", "figure": "figure3", "comparison": "tableA5"}
 INSIDE = ["", "/record.json", "/model.json", "/paraseptal/detector.json", "/subjects.json", "/zarr.json"]
 
@@ -108,3 +132,37 @@ def test_every_output_of_the_rules_is_described():
     described = described_files()
     known = [any(each.fullmatch(path + inside) for each in described for inside in INSIDE) for path in paths]
     assert [path for path, is_known in zip(outputs, known, strict=True) if not is_known] == []
+
+
+def example(language, number=0):
+    """Return a block of code of docs/adding_a_method.md."""
+    page = (ROOT / "docs" / "adding_a_method.md").read_text(encoding="utf-8")
+    return dedent(re.findall(rf"^ *```{language}\n(.*?)^ *```$", page, re.M | re.S)[number])
+
+
+def test_the_method_of_the_page_makes_features():
+    names = {"__name__": "percentiles"}
+    exec(example("python"), names)
+    hu = np.array([np.full((2, 2, 2), -900), np.full((2, 2, 2), 3000)], np.int16)
+    subject = SimpleNamespace(participant_id="s1", valid=np.array([True, False]), patches=hu)
+    assert names["build"]({"count": 3}).embed(subject).tolist() == [-900, -900, -900]
+    with pytest.raises(InputError, match="no parameter counts; it has count"):
+        names["build"]({"counts": 3})
+
+
+def test_the_table_of_the_page_is_one(tmp_path):
+    path = tmp_path / "table10.yaml"
+    path.write_text(example("yaml", 1), encoding="utf-8")
+    assert [row.run for row in load_experiment(path).rows] == ["laa950", "percentiles"]
+
+
+def test_the_layer_of_the_page_is_a_convolution_of_scaled_kernels():
+    torch.manual_seed(0)
+    names = {"nn": nn, "torch": torch, "_convolve": _convolve, "__name__": "layers"}
+    exec(example("python", 1), names)
+    layer, x, places = names["ScaledConv3d"](2, 3), torch.randn(4, 2, 5, 5, 5), torch.randn(2, 3)
+    ours = layer.convolve(x, layer.kernels(places))
+    for half, place in ((slice(0, 2), 0), (slice(2, 4), 1)):
+        scale = 1 + torch.tanh(layer.scale.weight @ places[place])
+        plain = (layer.conv(x[half]) - layer.conv.bias[:, None, None, None]) * scale[:, None, None, None]
+        torch.testing.assert_close(ours[half], plain + layer.conv.bias[:, None, None, None])
