@@ -102,12 +102,15 @@ def test_settings_of_a_run_are_the_section_its_overrides_and_the_seed():
 
 
 def test_which_runs_train():
-    assert [run for run in DEFAULT["runs"] if is_pretrained(DEFAULT, run)] == [
-        "patch-moco",
-        "untrained",
-        "drasclr",
-        "patch-cnn",
-    ]
+    trained = {
+        "laa950": False,
+        "no-image": False,
+        "kmeans": False,
+        "patch-moco": True,
+        "untrained": True,
+        "drasclr": True,
+    }
+    assert {run: is_pretrained(DEFAULT, run) for run in trained} == trained
 
 
 @pytest.mark.parametrize(
