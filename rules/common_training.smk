@@ -104,9 +104,12 @@ def training_minutes():
 
 
 def training_retries():
-    """Return how often a training is started again: four days long where it has a time limit, else as for any job."""
+    """Return how often a training is started again: four days long where it has a time limit, else as for any job.
+
+    Not by the Snakemake within a cluster's job, which would use up the time of that job: it is submitted again.
+    """
     minutes = training_minutes()
-    return minutes and math.ceil(4 * 24 * 60 / minutes)
+    return minutes and (0 if workflow.remote_exec else math.ceil(4 * 24 * 60 / minutes))
 
 
 def training_job(wildcards):

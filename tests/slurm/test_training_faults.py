@@ -60,7 +60,7 @@ def test_a_job_cancelled_by_hand(folder, cluster, undisturbed):
 
 def test_a_training_longer_than_its_time_limit(folder, cluster, undisturbed):
     before = cluster.states()
-    limit = {"pretrain.time_limit_minutes": 1, "pretrain.margin_minutes": 0.5}  # stops after half a minute
+    limit = {"pretrain.time_limit_minutes": 3, "pretrain.margin_minutes": 2.5}  # stops after half a minute
     with snakemake_on(cluster, folder, changed(CONFIG, limit), "pretrain") as process:
         wait_for(lambda: trains(folder), process)
         freeze(folder)  # a training so small would be done before
