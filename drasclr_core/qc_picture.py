@@ -71,7 +71,7 @@ def draw_subject(seen: Seen, atlas: Atlas | None = None, title: str = "") -> Ima
     """Return the picture of one subject, 1.3 megapixels at most, in a palette.
 
     From left to right: coronal and axial slice with most lung, and a sagittal one through each lung, with the mask's
-    outline (right orange, left blue) and the landmarks whose patches meet the slice; on the atlas, coronal and
+    outline (right orange, left blue) and the landmarks within half a step of their grid; on the atlas, coronal and
     sagittal, both masks and what only one of them covers; the distribution of HU in the lungs.
 
     Parameters
@@ -103,6 +103,12 @@ def landmarks_in(grid: LandmarkGrid, transform: sitk.Transform, lungs: sitk.Imag
     return np.asarray(centres @ scaled_axes.T + lungs.GetOrigin())
 
 
+def grid_step_mm(grid: LandmarkGrid) -> float:
+    """Return how far landmarks are from the nearest one, in the median: the step of the grid."""
+    nearest = grid.points_mm[grid.neighbours[:, 0]]
+    return float(np.median(np.linalg.norm(grid.points_mm - nearest, axis=1)))
+
+
 def lung_hu(ct: sitk.Image, lungs: sitk.Image) -> npt.NDArray[np.int16]:
     """Return HU of the lungs, not interpolated: at every voxel of the mask, of a large one at every second or so."""
     voxels = sitk.GetArrayViewFromImage(lungs).size
@@ -123,7 +129,7 @@ def _scan_panels(seen: Seen, atlas: Atlas | None) -> Iterator[tuple[str, Pixels]
     masks = {"right": seen.lungs == RIGHT, "left": seen.lungs == LEFT}
     planes = _planes(whole, whole)
     centres = landmarks_in(atlas.grid, seen.transform, seen.lungs) if atlas and seen.transform else None
-    reach_mm = atlas.grid.patch_size * atlas.grid.spacing_mm / 2 if atlas else 0.0
+    reach_mm = grid_step_mm(atlas.grid) / 2 if atlas else 0.0
 
     def panel(plane: Plane) -> Pixels:
         near = None if centres is None else centres[plane.distance_mm(centres) <= reach_mm]
@@ -174,10 +180,12 @@ def _ends(pixels: Pixels, plane: Plane) -> None:
     """Write which sides are which, and how long five centimetres are."""
     first, last = _ENDS[plane.view]
     middle = pixels.shape[0] // 2 - _LINE // 2
-    write_text(pixels, (2, middle), first)
-    write_text(pixels, (pixels.shape[1] - text_width(last) - 1, middle), last)
+    for left, letter in ((0, first), (pixels.shape[1] - text_width(last) - 2, last)):
+        pixels[middle : middle + _LINE, left : left + text_width(letter) + 2] = 0  # it would vanish on bright tissue
+        write_text(pixels, (left + 1, middle), letter)
     if plane.view == "coronal":
         length = round(_SCALE_MM / plane.mm_per_px)
+        pixels[-_LINE:, : 8 + length + text_width("5 cm")] = 0
         pixels[-4:-2, 4 : 4 + length] = WHITE
         write_text(pixels, (6 + length, pixels.shape[0] - _LINE), "5 cm")
 

@@ -10,7 +10,7 @@ from drasclr_core.images import to_canonical
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.patches import map_points
 from drasclr_core.qc_canvas import GREYS, WHITE, grey, outline, palette, shade, to_image, write_text
-from drasclr_core.qc_picture import Atlas, Seen, draw_subject, histogram, landmarks_in, lung_hu, overlay
+from drasclr_core.qc_picture import Atlas, Seen, draw_subject, grid_step_mm, histogram, landmarks_in, lung_hu, overlay
 from drasclr_core.qc_planes import Extent, Plane
 
 MARKER_MM = np.array([13.0, -21.0, 37.0])  # of the middle: to the left, to the front, up
@@ -91,6 +91,10 @@ def test_landmarks_are_the_centres_of_the_patches(toy, transform, convention):
     grid = LandmarkGrid.build(toy[1], patch_size=8, step=6, convention=convention)
     mapped_mm = map_points(transform, grid.points_mm) + (0.0 if convention == "centre" else 3.5 * 6.0)
     assert np.abs(landmarks_in(grid, transform, toy[1]) - mapped_mm).max() <= 3.0  # half a voxel
+
+
+def test_the_step_of_a_grid_is_found_again(toy):
+    assert grid_step_mm(LandmarkGrid.build(toy[1], patch_size=8, step=7)) == pytest.approx(7 * 6.0)
 
 
 def test_hu_are_the_voxels_own(toy):
