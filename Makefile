@@ -1,5 +1,5 @@
 # `make lint` and `make test` are what CI runs; both expect an environment with the `dev` extra.
-.PHONY: lint test docs reference format benchmarks slurm-faults robustness
+.PHONY: lint test docs reference format benchmarks faults slurm-faults robustness
 
 lint:
 	ruff check
@@ -12,6 +12,7 @@ lint:
 test:
 	pytest
 
+
 # Builds the site into site/; a link, an anchor or a name of the library that leads nowhere fails. No network needed.
 docs:
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
@@ -19,6 +20,12 @@ docs:
 # Writes the pages that are made of the schemas and of the command `drasclr`; a test compares them.
 reference:
 	python docs/scripts/write_reference.py
+=======
+# Kills the default job 30 times on a tiny cohort, in half an hour; docs/faults.md is what comes of it. In parts:
+# make faults FAULTS="-k 'three_times and (4 or 5)'"
+faults:
+	DRASCLR_WRITE_FAULTS=1 pytest tests/faults -m workflow -v $(FAULTS)
+>>>>>>> bfc2a55 (Leave nothing behind after a kill, refuse a second workflow on the same results, and test both)
 
 # Every fault on a Slurm cluster of this machine, those that take minutes too. docs/slurm_faults.md is a transcript.
 slurm-faults:

@@ -15,6 +15,7 @@ if not config:
 
 
 include: "rules/common.smk"
+include: "rules/common_start.smk"
 include: "rules/common_cluster.smk"
 include: "rules/common_runs.smk"
 include: "rules/common_memory.smk"
@@ -26,6 +27,8 @@ include: "rules/common_figures.smk"
 include: "rules/common_qc.smk"
 
 
+if workflow.is_main_process:
+    keep_temporary_files_together()
 if workflow.remote_exec:
     live_with_allocation()
 
@@ -42,6 +45,7 @@ wildcard_constraints:
 
 
 onstart:
+    keep_others_out()
     remove_outdated_outputs()
 
 

@@ -4,12 +4,14 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ logger = logging.getLogger(__name__)
 RECORD = "record.json"
 CT, LUNGS, TRANSFORM = "ct.nii.gz", "lungs.nii.gz", "atlas_to_subject.mat"
 """What the stages ingest, segment and register write beside their record (a phantom's folder holds the first two)."""
+
+_OF_PATH = re.compile(r"\.\d+$")  # what precedes a path's name while it is written: the process
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,15 @@ class Record:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; move it there only if the block succeeds."""
+    """Yield a temporary path beside `path`; move it there only if the block succeeds.
+
+    What a killed writer of the same path has left is removed: there is one at a time.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for stray in path.parent.glob(f".*.{escape(path.name)}"):
+        if _OF_PATH.match(stray.name.removesuffix(f".{path.name}")):
+            stray.unlink(missing_ok=True)
     # The suffix stays last: image writers choose the format by it.
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
@@ -60,20 +70,29 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_directory(path: str | Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; let it take the place of `path` only if the block succeeds.
 
-    An empty folder already at `path` (Snakemake makes one before the job) or an older result is replaced.
+    An empty folder already at `path` (Snakemake makes one before the job) or an older result is replaced. What a killed
+    writer of the same path has left is removed: there is one at a time.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stray in path.parent.glob(f".{path.name}.????????"):  # of a writer that was killed; there is one at a time
-        shutil.rmtree(stray, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    _remove_partials(path)
+    partial = _beside(path)
     partial.chmod(0o777 & ~_umask())
     try:
         yield partial
         if path.exists():
-            shutil.rmtree(path)
+            os.replace(path, _beside(path))  # aside: an older result is never seen half removed
         os.replace(partial, path)
     finally:
+        _remove_partials(path)
+
+
+def _beside(path: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+
+
+def _remove_partials(path: Path) -> None:
+    for partial in path.parent.glob(f".{escape(path.name)}.????????"):
         shutil.rmtree(partial, ignore_errors=True)
 
 

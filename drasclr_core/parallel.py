@@ -1,6 +1,9 @@
 """What several training processes share; with one process every operation is the identity."""
 
+import ctypes
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,9 +76,20 @@ def joined_processes(groups: int, device: torch.device) -> Iterator[Processes]:
     if count == 1:
         yield Processes(0, 1, groups)
         return
+    _end_with_launcher()
     # The leading process probes and writes checkpoints while the others wait in their next exchange.
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=2))
     try:
         yield Processes(dist.get_rank(), count, groups)
     finally:
         dist.destroy_process_group()
+
+
+def _end_with_launcher() -> None:
+    """Let the system kill this process when the one that started it has ended.
+
+    torchrun gives each process a session of its own: it would outlive a workflow whose process group is killed.
+    """
+    if sys.platform == "linux":
+        set_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)

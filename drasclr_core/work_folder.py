@@ -48,7 +48,7 @@ def alone_in(work: Path) -> Iterator[None]:
         holder = lock.read().strip()
         if own and holder and own != holder:
             _end(holder, own, work)
-        _lock(lock, work)
+        lock_or_refuse(lock, _occupied(work))
         _note(lock, own)
         work.mkdir(parents=True, exist_ok=True)  # the one before may have ended its work and removed it
         try:
@@ -63,15 +63,16 @@ def _note(lock: IO[str], holder: str) -> None:
     lock.flush()
 
 
-def _lock(lock: IO[str], work: Path) -> None:
+def lock_or_refuse(lock: IO[str], refusal: InputError) -> None:
+    """Lock an open file until it is closed, or raise `refusal` if it is locked; warn where there are no locks."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise _occupied(work) from None
+        raise refusal from None
     except OSError as error:
         if error.errno not in _UNLOCKABLE:
             raise
-        logger.warning("%s cannot be locked (%s): let no second workflow train here", work, error.strerror)
+        logger.warning("%s cannot be locked (%s): let no second workflow run here", lock.name, error.strerror)
 
 
 def _end(holder: str, own: str, work: Path) -> None:

@@ -4,6 +4,7 @@ import locale
 import os
 
 import pytest
+from workflow_run import snakemake, succeeded, tiny_config
 
 # Two test processes on two cores must not fight over threads; set before numpy and torch start theirs.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,3 +16,11 @@ def same_locale():
     before = locale.setlocale(locale.LC_ALL)
     yield
     locale.setlocale(locale.LC_ALL, before)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A folder in which the workflow has made Table 2 of a tiny cohort; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    succeeded(snakemake(folder, tiny_config(), "results/table2.csv"))
+    return folder

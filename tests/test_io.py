@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,36 @@ def test_a_directory_is_untouched_by_a_failure(tmp_path, before):
         write_and_fail(target, atomic_directory)
     assert os.listdir(tmp_path) == (["subject"] if before else [])
     assert not before or os.listdir(target) == [before]
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
+    others = [".17.other.tsv", ".hidden.table.tsv", "17.table.tsv", ".17.table.tsv.md"]
+    for name in [".17.table.tsv", ".4194304.table.tsv", *others]:
+        (tmp_path / name).write_text("half")
+    with atomic_path(tmp_path / "table.tsv") as partial:
+        partial.write_text("whole")
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, "table.tsv"])
+
+    for name in (".[a].abcdefgh", ".[a].abcdefgh.x", ".a.abcdefgh"):
+        (tmp_path / "folders" / name).mkdir(parents=True)
+    with atomic_directory(tmp_path / "folders" / "[a]"):
+        pass
+    assert sorted(os.listdir(tmp_path / "folders")) == [".[a].abcdefgh.x", ".a.abcdefgh", "[a]"]
+
+
+def test_an_older_result_is_whole_until_it_goes(tmp_path, monkeypatch):
+    """It goes by one renaming, not file by file: whoever is killed meanwhile leaves none or all of it."""
+    for name in ("a", "b"):
+        (tmp_path / "model" / name).mkdir(parents=True)
+    seen = []
+    remove = shutil.rmtree
+    monkeypatch.setattr(
+        shutil, "rmtree", lambda path, **options: (seen.append(Path(path).name), remove(path, **options))
+    )
+    with atomic_directory(tmp_path / "model"):
+        pass
+    assert seen
+    assert "model" not in seen
 
 
 def test_json_goes_there_and_back_and_has_no_nan(tmp_path):

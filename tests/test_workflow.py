@@ -1,4 +1,7 @@
-"""The whole workflow on a tiny phantom cohort: from nothing to Table 2, again, broken off, and in two processes."""
+"""The whole workflow on a tiny phantom cohort: from nothing to Table 2, again, broken off, and in two processes.
+
+That it makes the same bytes in another folder is seen in tests/faults.
+"""
 
 import csv
 import json
@@ -26,16 +29,7 @@ TABLE = "results/table2.csv"
 ALIGNED = "results/phantom/healthy"
 MODEL = f"{ALIGNED}/runs/drasclr/model"
 ENCODER = "encoder.safetensors"
-
-
-def run_in(folder):
-    succeeded(snakemake(folder, CONFIG, TABLE))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return run_in(tmp_path_factory.mktemp("first"))
+OWN_NAMES = {".snakemake_timestamp", ".workflow.lock"}  # Snakemake's, and the workflow's lock
 
 
 @pytest.fixture
@@ -75,13 +69,7 @@ def test_table_2_is_readable_and_states_how_it_came_about(finished):
 def test_a_finished_workflow_has_nothing_to_do_and_leaves_nothing_unfinished(finished):
     assert planned_jobs(finished, CONFIG, TABLE) == set()
     assert list((finished / "work").iterdir()) == []
-    assert [path for path in (finished / "results").rglob(".*") if path.name != ".snakemake_timestamp"] == []
-
-
-def test_the_same_seed_gives_the_same_bytes_in_another_folder(finished, tmp_path):
-    run_in(tmp_path)
-    for result in (f"{MODEL}/{ENCODER}", f"{ALIGNED}/runs/patch-moco/model/{ENCODER}", TABLE):
-        assert (tmp_path / result).read_bytes() == (finished / result).read_bytes(), result
+    assert [path for path in (finished / "results").rglob(".*") if path.name not in OWN_NAMES] == []
 
 
 def test_a_scan_alone_gets_the_features_that_the_workflow_gave_it(finished):

@@ -1,0 +1,104 @@
+"""Folders of a whole workflow: its results, for one workflow at a time, and its temporary files, for it alone."""
+
+import atexit
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from drasclr_core.errors import InputError
+from drasclr_core.work_folder import lock_or_refuse
+
+LOCK = ".workflow.lock"
+"""The file in the folder of results that a running workflow keeps locked."""
+
+
+def hold_results(results: Path) -> IO[str]:
+    """Keep every other workflow out of a folder of results until this process ends, however it ends.
+
+    Snakemake's own lock lies in the working directory: it tells nothing of a workflow in another one, of which
+    ``results`` is a link to the same folder.
+
+    Returns
+    -------
+    file
+        To be kept open.
+
+    Raises
+    ------
+    InputError
+        If another workflow is there.
+    """
+    results.mkdir(parents=True, exist_ok=True)
+    lock = (results / LOCK).open("a+")
+    lock.seek(0)
+    refusal = InputError(
+        f"Another workflow writes to {results.resolve()} ({lock.read().strip()}): wait for it or end it, then start "
+        f"again. Only if that machine is dead, remove {lock.name}."
+    )
+    try:
+        lock_or_refuse(lock, refusal)
+    except InputError:
+        lock.close()
+        raise
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    lock.flush()
+    return lock
+
+
+def register_temporary(registry: Path, folders: Iterable[str | Path], scripts: Path) -> IO[str]:
+    """Note the temporary folders of this process, and remove those of noted processes that were killed.
+
+    Parameters
+    ----------
+    registry : path
+        A folder with a file per running process, which the process keeps locked.
+    folders : iterable of paths
+        This process's own.
+    scripts : path
+        A folder that is emptied where no other noted process runs.
+
+    Returns
+    -------
+    file
+        To be kept open.
+    """
+    registry.mkdir(parents=True, exist_ok=True)
+    ended = [_clear_up(note) for note in registry.iterdir()]
+    if all(ended) and scripts.is_dir():
+        for script in scripts.iterdir():
+            script.unlink()
+    own = registry.resolve() / f"{socket.gethostname()}-{os.getpid()}"
+    note = own.open("w")
+    _locks(note)
+    note.write("".join(f"{Path(folder).resolve()}\n" for folder in folders))
+    note.flush()
+    atexit.register(own.unlink, missing_ok=True)
+    return note
+
+
+def _clear_up(note: Path) -> bool:
+    """Remove a noted process's folders, and the note, if it no longer runs; return whether that is so."""
+    try:
+        file = note.open("r+")
+    except FileNotFoundError:  # it has just ended
+        return True
+    with file:
+        if not _locks(file):
+            return False
+        for folder in file.read().splitlines():
+            shutil.rmtree(folder, ignore_errors=True)
+        note.unlink(missing_ok=True)
+        return True
+
+
+def _locks(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # it is another's, or there are no locks here
+        return False
+    return True
