@@ -12,7 +12,6 @@ lint:
 test:
 	pytest
 
-
 # Builds the site into site/; a link, an anchor or a name of the library that leads nowhere fails. No network needed.
 docs:
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
