@@ -2,6 +2,7 @@
 
 import locale
 import os
+from pathlib import Path
 
 import pytest
 from workflow_run import snakemake, succeeded, tiny_config
@@ -20,7 +21,11 @@ def same_locale():
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A folder in which the workflow has made Table 2 of a tiny cohort; not to be changed."""
-    folder = tmp_path_factory.mktemp("finished")
+    """A folder in which the workflow has made Table 2 of a tiny cohort; not to be changed.
+
+    DRASCLR_FINISHED names a folder that is kept, for tests in several parts.
+    """
+    kept = os.environ.get("DRASCLR_FINISHED")
+    folder = Path(kept) if kept else tmp_path_factory.mktemp("finished")
     succeeded(snakemake(folder, tiny_config(), "results/table2.csv"))
     return folder

@@ -29,9 +29,9 @@ OFTEN += [("pretrain_encoder", STEP)] * 2 + [("pretrain_encoder", WRITING), ("ev
 class Aim:
     """A moment: in a job of `rule`, the one after `place` (a share) of the rule's jobs.
 
-    `share` is of what `kind` says: of the job's time, of 50 ms after it has begun to write its output, of a training's
-    steps. With `PLANNING` in place of a rule, of the time before the first job. A job that ends before its moment is
-    the moment.
+    `share` is of what `kind` says: of the job's time, of 50 ms after it has begun to write its output, of the steps of
+    the first training that takes as many. With `PLANNING` in place of a rule, of the time before the first job. A job
+    that ends before its moment is the moment.
     """
 
     rule: str
@@ -40,7 +40,7 @@ class Aim:
     share: float
 
     def __str__(self):
-        job = self.rule if self.rule in ONCE else f"{self.rule} after {self.place:.0%} of its jobs"
+        job = self.rule if self.rule in ONCE or self.kind == STEP else f"{self.rule} after {self.place:.0%} of its jobs"
         told = {TIME: f"{self.share:.0%} of its time", WRITING: "writing", STEP: f"{self.share:.0%} of its steps"}
         return f"{job}: {told[self.kind]}"
 

@@ -165,7 +165,8 @@ class Workflow:
         ended = sum(progress.jobs[number].rule == aim.rule for number in progress.ended) + self._ended[aim.rule]
         count = self.undisturbed.count(aim.rule)
         due = [job for job in jobs if job.rule == aim.rule] if ended < count else jobs
-        return due[0] if due and ended >= int(aim.place * (count - 1)) else None
+        before = 0 if aim.kind == STEP else int(aim.place * (count - 1))
+        return due[0] if due and ended >= before else None
 
     def _wait_in(self, job, aim, process, progress):
         """Wait for the moment in a job; return whether it has come before the job's end."""

@@ -23,8 +23,9 @@ class Outcome:
 
 
 def aims_of(text):
-    """Return what the kills of the page were aimed at."""
-    return [row.split(" | ")[2] for row in _rows(text, _KILLS)]
+    """Return what the kills of the page were aimed at: number of the workflow, of its kill -> aim."""
+    cells = [row.strip("| ").split(" | ") for row in _rows(text, _KILLS)]
+    return {(int(number), int(kill)): aim for number, kill, aim, *_ in cells}
 
 
 def updated(text, outcome):
