@@ -19,12 +19,11 @@ docs:
 # Writes the pages that are made of the schemas and of the command `drasclr`; a test compares them.
 reference:
 	python docs/scripts/write_reference.py
-=======
+
 # Kills the default job 30 times on a tiny cohort, in half an hour; docs/faults.md is what comes of it. In parts:
 # make faults DRASCLR_FINISHED=/tmp/finished FAULTS="-k 'times and (4 or 5)'"
 faults:
 	DRASCLR_WRITE_FAULTS=1 pytest tests/faults -m workflow -v $(FAULTS)
->>>>>>> bfc2a55 (Leave nothing behind after a kill, refuse a second workflow on the same results, and test both)
 
 # Every fault on a Slurm cluster of this machine, those that take minutes too. docs/slurm_faults.md is a transcript.
 slurm-faults:
