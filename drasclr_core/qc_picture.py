@@ -127,6 +127,9 @@ def _scan_panels(seen: Seen, atlas: Atlas | None) -> Iterator[tuple[str, Pixels]
             yield view, _slice_panel(seen.ct, plane)
         return
     masks = {"right": seen.lungs == RIGHT, "left": seen.lungs == LEFT}
+    extents = {side: Extent.of_mask(mask) for side, mask in masks.items()}
+    if None in extents.values():
+        whole = whole.centred(Extent.of_scan(seen.ct))  # what takes the missing lung's place shall be seen
     planes = _planes(whole, whole)
     centres = landmarks_in(atlas.grid, seen.transform, seen.lungs) if atlas and seen.transform else None
     reach_mm = grid_step_mm(atlas.grid) / 2 if atlas else 0.0
@@ -137,9 +140,8 @@ def _scan_panels(seen: Seen, atlas: Atlas | None) -> Iterator[tuple[str, Pixels]
 
     yield "coronal", panel(planes["coronal"])
     yield "axial", panel(planes["axial"])
-    for side, mask in masks.items():
-        lung = Extent.of_mask(mask)
-        if lung is None:
+    for side in masks:
+        if (lung := extents[side]) is None:
             yield f"no {side} lung", np.zeros((_HEIGHT, _WIDTHS["sagittal"]), np.uint8)
         else:
             yield f"sagittal, {side} lung", panel(_planes(whole, lung)["sagittal"])

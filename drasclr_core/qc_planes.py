@@ -4,7 +4,7 @@ Points are (x, y, z) in LPS millimetres; views are arrays (row, column), seen as
 the left of a coronal or axial view, the front on the left of a sagittal one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -122,6 +122,14 @@ class Extent:
         ]
         low, high = np.min(corners, axis=0), np.max(corners, axis=0)
         return cls(low, high, (low + high) / 2)
+
+    def centred(self, other: Self) -> Self:
+        """Return this box, widened to the right or left until its middle is that of another one."""
+        low, high = self.low_mm.copy(), self.high_mm.copy()
+        middle = (other.low_mm[0] + other.high_mm[0]) / 2
+        half = max(middle - low[0], high[0] - middle)
+        low[0], high[0] = middle - half, middle + half
+        return replace(self, low_mm=low, high_mm=high)
 
     def plane(self, view: View, size_px: tuple[int, int], mm_per_px: float, at_mm: float | None = None) -> Plane:
         """Return a view around the middle of the box, through the fullest slice or at a place across."""

@@ -154,6 +154,7 @@ def test_a_lung_that_is_missing_is_named(toy):
     pixels = pixels_of(draw_subject(Seen(ct, lungs * (lungs == 1))))
     assert (pixels == shade("right")).any()
     assert not (pixels == shade("left")).any()
+    assert np.nonzero(pixels[15:, :220] == shade("right"))[1].max() < 110  # the other half is seen as well
 
 
 def test_lungs_too_large_for_the_scale_are_drawn_smaller(toy):
