@@ -12,8 +12,8 @@ import smart_open
 # The graph of a large cohort is millions of objects that stay: to search them for garbage is a tenth of its planning.
 gc.set_threshold(50_000, 20, 100)
 
-# Snakemake asks for the place of every job's script three times; smart_open answers by a new class each time. Together
-# that is a fifth of the planning.
+# Snakemake asks for the place of every job's script three times, and smart_open makes a class for each answer: another
+# tenth.
 smart_open.parse_uri = cache(smart_open.parse_uri)
 
 if not config:
