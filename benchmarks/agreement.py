@@ -176,7 +176,7 @@ def main() -> None:
     chosen = parser.parse_args()
 
     reader = ScanReader.of(load_model(chosen.run / "model"))
-    reader.settings["registration"] = {**reader.settings["registration"], "min_dice": 0.7}  # whoever lies askew as well
+    reader.settings["registration"] = {**reader.settings["registration"], "min_dice": 0.5}  # whoever lies askew as well
     ct = read_ct(chosen.scan)
     ct.SetOrigin(np.round(ct.GetOrigin(), 4).tolist())  # DICOM holds 16 characters a number
     people = between_subjects(chosen.run)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,8 +45,11 @@ def main() -> None:
     * 3: at least one scan was refused; the results of the others are written
     * 130, 143: told to stop (Ctrl-C, SIGTERM); nothing was written
     """  # noqa: D301 - Typer keeps the lines of a paragraph that begins with this character
+    # As in the workflow's jobs: large tensors in large pages (PyTorch), waiting threads give way soon (libgomp).
+    os.environ |= {"THP_MEM_ALLOC_ENABLE": "1", "GOMP_SPINCOUNT": "3000"} | os.environ
     logging.basicConfig(format="%(message)s")
     logging.getLogger("drasclr_core").setLevel(logging.INFO)
+    logging.getLogger("drasclr_core.dense").setLevel(logging.WARNING)  # else twenty lines for each of ten detectors
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """Where in one scan's lungs the fine-tuned detectors see emphysema, on the scan's own grid."""
 
+import functools
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,8 @@ def detect_scan(
         found = {}
         for subtype, detectors in ensembles.items():
             if detectors:
-                progress(f"looking for {subtype} emphysema")
-                found[subtype] = _mean_probability(subject, detectors, stride)
+                tell = functools.partial(_tell, progress, subtype, len(detectors))
+                found[subtype] = _mean_probability(subject, detectors, stride, tell)
         seen = {subtype: {"fraction": float((found[subtype][lungs] >= 0.5).mean())} for subtype in found}
         image = sitk.GetImageFromArray(_labels(found) if probability is None else np.nan_to_num(found[probability]))
         image.CopyInformation(subject.ct)
@@ -105,12 +106,18 @@ def detect_scan(
     return {**metrics, "detect": seen}
 
 
-def _mean_probability(subject: Subject, detectors: list[Detector], stride: int) -> npt.NDArray[np.float32]:
+def _tell(progress: Progress, subtype: str, count: int, number: int) -> None:
+    progress(f"looking for {subtype} emphysema, detector {number} of {count}")
+
+
+def _mean_probability(
+    subject: Subject, detectors: list[Detector], stride: int, tell: Callable[[int], None]
+) -> npt.NDArray[np.float32]:
     """Return the mean probability over the detectors, (Z, Y, X), NaN outside of the lungs."""
-    each = [
-        dense_values(tuned, subject.ct, subject.lungs, subject.transform, stride=stride, block=stride, head=classifier)
-        for tuned, classifier in detectors
-    ]
+    each, images = [], (subject.ct, subject.lungs, subject.transform)
+    for number, (tuned, classifier) in enumerate(detectors, start=1):
+        tell(number)
+        each.append(dense_values(tuned, *images, stride=stride, block=stride, head=classifier))
     mean = replace(each[0], values=np.mean([found.values for found in each], axis=0))
     return mean.spread(sitk.GetArrayViewFromImage(subject.lungs))[0]
 
