@@ -98,7 +98,7 @@ def build_bank(
     Raises
     ------
     InputError
-        If there are no subjects, an id comes twice, a subject's store is missing or does not fit the grid, or
+        If there are no subjects, an id comes twice, a subject's store is missing, damaged or does not fit the grid, or
         `memory_gb` is too small for a single row.
     """
     _check_ids(patch_folders, ids)
@@ -184,7 +184,10 @@ def _array(group: zarr.Group, name: str) -> Any:
 def _read_rows(patch_folders: Sequence[str | Path], rows: slice, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
     block = np.empty((rows.stop - rows.start, *shape[1:]), np.int16)
     for place, folder in enumerate(patch_folders):
-        block[:, place] = _array(open_patches(Path(folder) / STORE), "hu")[rows]
+        try:
+            block[:, place] = _array(open_patches(Path(folder) / STORE), "hu")[rows]
+        except (ValueError, RuntimeError) as error:  # by zarr's checksum, or by the decoder
+            raise InputError(f"{folder}/{STORE} is damaged: rerun the patches stage of this subject.") from error
     return block
 
 

@@ -27,6 +27,10 @@ _LEAST_AXIAL = 0.8  # cosine between slice normal and body axis
 _RIVAL_SHARE = 0.5  # another series this long, relative to the longest, makes the choice ambiguous
 _MOST_TILT_DEGREES = 0.5
 _GAP_TOLERANCE = 0.1  # of the median gap
+_MODALITIES = {  # the terms of DICOM for images; any other text stays unsaid
+    *("CR", "CT", "DX", "ES", "GM", "IO", "IVOCT", "IVUS", "MG", "MR", "NM", "OCT", "OP", "OT", "PT", "PX", "RF", "RG"),
+    *("RTDOSE", "RTIMAGE", "SC", "SEG", "SM", "US", "XA", "XC"),
+}
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,10 @@ def read_series(folder: Path) -> sitk.Image:
         try:
             return reader.Execute()
         except RuntimeError as error:
+            # Without the reader's own words, which may quote the header.
             if is_machine_fault(error):
-                raise
-            raise InputError(f"{folder}: the voxels of a slice cannot be read: copy the series again.") from error
+                raise RuntimeError(f"{folder}: memory or disk failed while it was read.") from None
+            raise InputError(f"{folder}: the voxels of a slice cannot be read: copy the series again.") from None
 
 
 def _read_headers(folder: Path) -> list[Slice]:
@@ -104,9 +109,9 @@ def _read_header(path: Path) -> Slice | None:
     try:
         reader.ReadImageInformation()
         return _parse_header(path, reader)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError):
         if _should_be_ct(path, head):
-            raise InputError(f"{path}: this DICOM slice cannot be read: copy it again, or remove it.") from error
+            raise InputError(f"{path}: this DICOM slice cannot be read: copy it again, or remove it.") from None
         return None
 
 
@@ -123,20 +128,24 @@ def _parse_header(path: Path, reader: sitk.ImageFileReader) -> Slice:
     def text(tag: str, missing: str = "") -> str:
         return reader.GetMetaData(tag).strip(" \0") if tag in keys else missing
 
-    def numbers(tag: str, missing: str) -> tuple[float, ...]:
-        return tuple(float(value) for value in text(tag, missing).split("\\"))
+    def numbers(tag: str, count: int) -> tuple[float, ...]:
+        values = tuple(float(value) for value in text(tag, "\\".join(["nan"] * count)).split("\\"))
+        if len(values) != count:
+            raise ValueError(f"{tag} has {len(values)} values, not {count}")
+        return values
 
-    rows_mm, columns_mm = numbers("0028|0030", "nan\\nan")
+    modality = text("0008|0060", "not stated")
+    rows_mm, columns_mm = numbers("0028|0030", 2)
     return Slice(
         path=path,
         series=text("0020|000e"),
-        modality=text("0008|0060", "not stated"),
+        modality=modality if modality in {*_MODALITIES, "not stated"} else "unknown",
         localizer="LOCALIZER" in text("0008|0008"),
         frames=int(text("0028|0008", "1")),
         size=reader.GetSize()[:2],
         spacing_mm=(columns_mm, rows_mm),
-        position_mm=numbers("0020|0032", "nan\\nan\\nan"),
-        orientation=numbers("0020|0037", "\\".join(["nan"] * 6)),
+        position_mm=numbers("0020|0032", 3),
+        orientation=numbers("0020|0037", 6),
     )
 
 
@@ -145,7 +154,7 @@ def _choose_series(folder: Path, slices: list[Slice]) -> list[Slice]:
     groups: dict[tuple[object, ...], list[Slice]] = defaultdict(list)
     for item in slices:
         groups[item.series, item.size, tuple(np.round(item.orientation, 3))].append(item)
-    candidates = [group for group in groups.values() if _is_axial_ct(group[0])]
+    candidates = [group for group in groups.values() if all(map(_is_axial_ct, group))]
     if not candidates:
         raise InputError(
             f"{folder}: holds no axial CT series (modalities found: {', '.join(sorted({s.modality for s in slices}))}; "

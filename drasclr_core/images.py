@@ -71,7 +71,8 @@ def read_ct(path: str | Path) -> sitk.Image:
     except OSError as error:
         if error.errno not in _FAULTS_OF_A_PATH:
             raise  # a lost disk, too many open files: the machine's, and the scan must not be excluded for it
-        raise InputError(f"{path}: cannot be read ({error.strerror}): check the path and its permissions.") from error
+        place = error.filename or path  # a slice, maybe
+        raise InputError(f"{place}: cannot be read ({error.strerror}): check the path and its permissions.") from error
     scan_checks.check_size(str(path), image.GetSize())
     scan_checks.check_spacing(str(path), image.GetSize(), image.GetSpacing())
     direction = scan_checks.orthonormal_direction(str(path), image.GetDirection())
@@ -176,8 +177,15 @@ def _is_whole(path: Path, least_bytes: int) -> bool:
 
 
 def read_image(path: str | Path) -> sitk.Image:
-    """Read an image that this pipeline wrote."""
-    return sitk.ReadImage(str(path))
+    """Read an image that this pipeline wrote, or a mask that somebody gives: voxels and geometry, no header text."""
+    return without_text(sitk.ReadImage(str(path)))
+
+
+def without_text(image: sitk.Image) -> sitk.Image:
+    """Forget, in place, what a header says beside the geometry: ITK would write it into the next file."""
+    for key in image.GetMetaDataKeys():
+        image.EraseMetaData(key)
+    return image
 
 
 def _isotropic_grid(image: sitk.Image, spacing_mm: float, direction: tuple[float, ...]) -> _Grid:

@@ -178,6 +178,7 @@ def write_patches(
         Whether each patch's centre lies inside the volume.
     """
     import zarr  # 0.3 s of import that the other stages need not pay
+    from zarr.codecs import Crc32cCodec
 
     with atomic_directory(path) as partial:
         group = zarr.create_group(partial, attributes={"hu_axes": "landmark, z, y, x", "outside_hu": OUTSIDE_HU})
@@ -187,7 +188,7 @@ def write_patches(
             dtype=np.int16,
             chunks=(1, *hu.shape[1:]),
             shards=hu.shape,
-            compressors=ct_compressor(),
+            compressors=[ct_compressor(), Crc32cCodec()],
             fill_value=OUTSIDE_HU,
         )[:] = hu
         for name, values in (("index_zyx", index_zyx), ("valid", valid)):

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
-from drasclr_core.images import write_image
+from drasclr_core.images import without_text, write_image
 from drasclr_core.io import atomic_directory, file_sha256
 from drasclr_core.landmark_files import load_corners
 from drasclr_core.landmarks import LandmarkGrid
@@ -61,7 +61,7 @@ def import_released(
     grid = LandmarkGrid.build(mask, convention="released", corners=load_corners(landmarks), neighbours=NEIGHBOURS)
     description = _description(encoder, grid, segmentation, file_sha256(checkpoint))
     with tempfile.TemporaryDirectory(prefix="drasclr-") as work, atomic_directory(folder) as partial:
-        write_image(mask, Path(work) / ATLAS)  # without what else the file's header says
+        write_image(mask, Path(work) / ATLAS)
         write_model(partial, encoder, grid, description, Path(work) / ATLAS)
     return grid
 
@@ -69,12 +69,7 @@ def import_released(
 def _read_mask(path: Path) -> sitk.Image:
     if not path.is_file():
         raise InputError(f"{path}: no such file: give the atlas lung mask.")
-    mask = read_file(path)
-    plain = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(mask))
-    plain.SetOrigin(mask.GetOrigin())
-    plain.SetSpacing(mask.GetSpacing())
-    plain.SetDirection(mask.GetDirection())
-    return plain
+    return without_text(read_file(path))
 
 
 def _description(encoder: Encoder, grid: LandmarkGrid, segmentation: str, sha256: str) -> dict[str, Any]:

@@ -64,9 +64,10 @@ def read_file(path: Path) -> sitk.Image:
             _check_header(path, reader)
             return reader.Execute()
         except RuntimeError as error:
+            # Without the reader's own words, which may quote the header.
             if is_machine_fault(error):
-                raise
-            raise InputError(f"{path}: the file is damaged or incomplete: copy or convert the scan again.") from error
+                raise RuntimeError(f"{path}: memory or disk failed while it was read.") from None
+            raise InputError(f"{path}: the file is damaged or incomplete: copy or convert the scan again.") from None
 
 
 @contextmanager

@@ -10,12 +10,13 @@ from drasclr_core.ct_metrics import ct_metrics
 from drasclr_core.images import read_ct, read_image, resample_isotropic, write_image
 from drasclr_core.io import CT, LUNGS, TRANSFORM, read_json
 from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.lungs import lung_metrics, segment_lungmask, segment_threshold
+from drasclr_core.lungs import LEFT, RIGHT, lung_metrics, segment_lungmask, segment_threshold
 from drasclr_core.patches import STORE, check_valid, cut_patches, patch_starts, write_patches
 from drasclr_core.registration import RegistrationLimits, read_transform, register_to_atlas, write_transform
 
 Metrics = dict[str, Any]
 
+_SIDES = {"right": RIGHT, "left": LEFT}
 _LEAST_LUNG_SHARE = 0.02  # of both lungs; less is counted as none
 
 
@@ -46,7 +47,7 @@ def _lung_warnings(metrics: Metrics) -> list[str]:
     """Say which lung is missing, if one is; whether the other will do is decided by the registration."""
     return [
         f"the {side} lung is missing: its landmarks lie in whatever takes its place"
-        for side in ("right", "left")
+        for side in _SIDES
         if metrics[f"{side}_lung_l"] < _LEAST_LUNG_SHARE * metrics["lung_l"]
     ]
 
@@ -54,16 +55,32 @@ def _lung_warnings(metrics: Metrics) -> list[str]:
 def register(
     segmented: str | Path, atlas_mask: str | Path, folder: Path, *, spacing_mm: float, min_dice: float, seed: int
 ) -> Metrics:
-    """Write the transform from atlas to subject, ``atlas_to_subject.mat``; return how well the lungs meet."""
+    """Write the transform from atlas to subject, ``atlas_to_subject.mat``; return how well the lungs meet.
+
+    A patient with a single lung is registered by it to the same lung of the atlas, where the atlas tells its lungs
+    apart: all gates are then about this lung.
+    """
+    lungs, atlas = read_image(Path(segmented) / LUNGS), read_image(atlas_mask)
+    side = _single_lung(lungs, atlas)
+    if side is not None:
+        lungs, atlas = lungs == _SIDES[side], atlas == _SIDES[side]
     registration = register_to_atlas(
-        read_image(Path(segmented) / LUNGS),
-        read_image(atlas_mask),
-        spacing_mm=spacing_mm,
-        seed=seed,
-        limits=RegistrationLimits(min_dice=min_dice),
+        lungs, atlas, spacing_mm=spacing_mm, seed=seed, limits=RegistrationLimits(min_dice=min_dice)
     )
     write_transform(registration, folder / TRANSFORM)
-    return dict(registration.metrics)
+    return {**registration.metrics, "registered_lungs": side or "both"}
+
+
+def _single_lung(lungs: sitk.Image, atlas: sitk.Image) -> str | None:
+    """Return the side of a subject's only lung; None where there are two, or the atlas does not tell its own apart."""
+    array = sitk.GetArrayViewFromImage(lungs)
+    held = {side: int((array == label).sum()) for side, label in _SIDES.items()}
+    present = [side for side, count in held.items() if count >= _LEAST_LUNG_SHARE * sum(held.values())]
+    if len(present) != 1:
+        return None
+    array = sitk.GetArrayViewFromImage(atlas)
+    right, left = (int((array == label).sum()) for label in _SIDES.values())
+    return present[0] if right and left and right + left == np.count_nonzero(array) else None
 
 
 def cut(

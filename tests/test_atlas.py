@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import numpy as np
@@ -61,3 +62,12 @@ def test_an_excluded_participant_cannot_be_the_atlas(tmp_path):
 def test_an_atlas_of_another_spacing_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"preprocess.spacing_mm is 1\.0"):
         read_atlas_mask(segmented(tmp_path / "s1"), 1.0)
+
+
+def test_the_text_of_a_masks_header_goes_no_further(tmp_path):
+    image = box()
+    image.SetMetaData("ITK_FileNotes", "drawn by a person")
+    sitk.WriteImage(image, str(tmp_path / "given.nii.gz"))
+    assert b"drawn by" in gzip.decompress((tmp_path / "given.nii.gz").read_bytes())
+    write_atlas(read_atlas_mask(tmp_path / "given.nii.gz", 2.0), tmp_path / "mask.nii.gz")
+    assert b"drawn by" not in gzip.decompress((tmp_path / "mask.nii.gz").read_bytes())

@@ -93,6 +93,18 @@ def test_a_missing_subject_is_named_and_leaves_nothing_behind(tmp_path, cohort, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_single_bit_that_flipped_in_a_subjects_patches_is_noticed(tmp_path, grid):
+    hu = np.random.default_rng(1).integers(-1024, 2000, (len(grid), SIZE, SIZE, SIZE), dtype=np.int16)
+    write_patches(tmp_path / "s1/patches.zarr", hu, np.zeros((len(grid), 3), np.int64), np.ones(len(grid), bool))
+    (file,) = (tmp_path / "s1/patches.zarr/hu/c").rglob("0/0/0/0")
+    content = bytearray(file.read_bytes())
+    content[60] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"s1/patches\.zarr is damaged: rerun the patches stage"):
+        build_bank([tmp_path / "s1"], ["s1"], tmp_path / "bank.zarr", grid=grid)
+    assert not (tmp_path / "bank.zarr").exists()
+
+
 def test_patches_of_another_atlas_are_refused(tmp_path, cohort):
     other = LandmarkGrid.build(sitk.Image((13, 13, 13), sitk.sitkUInt8) + 1, patch_size=SIZE, step=4)
     with pytest.raises(InputError, match=r"s03: .* shape \(8, 4, 4, 4\).* asks for \(27, 4, 4, 4\)"):

@@ -115,12 +115,38 @@ def test_a_damaged_file_is_named(tmp_path, compressor, damage):
         RowFiles.of(array).read(1, np.empty(SHAPE[1:], np.int16))
 
 
-@pytest.mark.parametrize("at", [0, 5, 13])  # blosc's version, decoded and encoded size
-def test_a_damaged_chunk_is_refused(tmp_path, at):
+@pytest.mark.parametrize("compressor", [None, row_compressor()], ids=["none", "blosc"])
+@pytest.mark.parametrize("at", [0, 5, 13, 40, 333])  # blosc's version, decoded and encoded size; voxels
+def test_a_single_bit_that_flipped_is_noticed_by_us_and_by_zarr(tmp_path, compressor, at):
+    array = written(tmp_path, compressor)
+    overwritten(at, 0x40)(tmp_path / "hu/c/1/0/0/0/0")
+    with pytest.raises(InputError, match="a chunk has a wrong checksum"):
+        RowFiles.of(array).read(1, np.empty(SHAPE[1:], np.int16))
+    with pytest.raises(ValueError, match="checksum do not match"):
+        array[1]
+
+
+def test_a_chunk_is_checked_once(tmp_path):
     array = written(tmp_path, row_compressor())
+    files, out = RowFiles.of(array), np.empty(SHAPE[1:], np.int16)
+    files.read(1, out)
+    overwritten(40, 0x40)(tmp_path / "hu/c/1/0/0/0/0")
+    files.read(1, out)
+    with pytest.raises(InputError, match="wrong checksum"):
+        RowFiles.of(array).read(1, out)
+
+
+@pytest.mark.parametrize("at", [0, 5, 13])
+def test_a_damaged_chunk_without_checksum_is_refused_where_it_cannot_be_decoded(tmp_path, at):
+    layout = {"chunks": (1, 16, 4, 4, 4), "shards": (1, 48, 4, 4, 4), "dtype": np.int16}
+    array = zarr.create_group(tmp_path).create_array("hu", shape=SHAPE, compressors=row_compressor(), **layout)
+    array[1] = HU[1]
+    files, out = RowFiles.of(array), np.empty(SHAPE[1:], np.int16)
+    files.read(1, out)
+    np.testing.assert_array_equal(out, HU[1])
     overwritten(at, 0x40)(tmp_path / "hu/c/1/0/0/0/0")
     with pytest.raises(InputError, match="is damaged"):
-        RowFiles.of(array).read(1, np.empty(SHAPE[1:], np.int16))
+        files.read(1, out)
 
 
 def test_every_row_has_a_file_and_one_that_is_lost_is_named(tmp_path):

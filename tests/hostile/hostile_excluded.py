@@ -148,7 +148,7 @@ FORMATS = {
         reason="claims 30000 x 30000 x 30000 voxels",
     ),
     "loop": Case("loop of symbolic links", loop, reason="Too many levels of symbolic links"),
-    "permissions": Case("unreadable file permissions", forbidden, reason="Permission denied"),
+    "permissions": Case("unreadable file permissions", forbidden, reason=r"scan\.nii\.gz: .*Permission denied"),
     "pipe": Case("a named pipe", pipe, reason="neither a file nor a folder"),
 }
 VALUES = {

@@ -19,7 +19,7 @@ from drasclr_core.errors import InputError
 from drasclr_core.io import run_subject_stage
 from drasclr_core.lung_weights import check_weights
 from drasclr_core.model_folder import SUMS, WEIGHTS, load_model, save_model
-from drasclr_core.released import load_released_encoder
+from drasclr_core.released_model import import_released
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.subject_stages import ingest
 from drasclr_core.training import initial_encoder
@@ -80,7 +80,7 @@ def full_disk(folder):
 def malicious_released(folder):
     """Read a published checkpoint that would run code."""
     torch.save({"state_dict": Malice(folder / "executed")}, folder / "checkpoint.pth.tar")
-    load_released_encoder(folder / "checkpoint.pth.tar")
+    _import(folder)
 
 
 def malicious_training(folder):
@@ -120,7 +120,7 @@ def truncated_released(folder):
     path = folder / "checkpoint.pth.tar"
     torch.save({"state_dict": initial_encoder(_SETTINGS).state_dict()}, path)
     path.write_bytes(path.read_bytes()[: os.path.getsize(path) // 2])
-    load_released_encoder(path)
+    _import(folder)
 
 
 def changed_model(folder):
@@ -130,6 +130,13 @@ def changed_model(folder):
     content[-1] ^= 1
     weights.write_bytes(content)
     load_model(weights.parent)
+
+
+def _import(folder):
+    try:
+        import_released(folder / "checkpoint.pth.tar", folder / "mask.nii.gz", folder / "points.npy", folder / "model")
+    finally:
+        assert [path.name for path in folder.iterdir()] == ["checkpoint.pth.tar"]
 
 
 def _model(folder, sums=True):

@@ -14,9 +14,10 @@ from volumes import array_of, saved
 
 from drasclr_core.atlas import write_landmarks
 from drasclr_core.embedding import embed_locations
-from drasclr_core.io import CT, LUNGS, read_json, run_subject_stage
+from drasclr_core.io import CT, LUNGS, TRANSFORM, read_json, run_subject_stage
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.patches import STORE, open_patches
+from drasclr_core.registration import read_transform
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.subject_stages import cut, ingest, register, segment
 from drasclr_core.training import initial_encoder
@@ -27,13 +28,17 @@ NOBODY = 65534
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a scan was excluded and why, or its features (L, D); `same_voxels`: as the clean scan once resampled."""
+    """Where a scan was excluded and why, or its features (L, D); `same_voxels`: as the clean scan once resampled.
+
+    `transform` maps atlas points to the scan's.
+    """
 
     excluded_by: str
     reason: str
     warnings: list
     features: np.ndarray | None
     same_voxels: bool = False
+    transform: sitk.Transform | None = None
 
 
 class Preprocessing:
@@ -98,6 +103,18 @@ class Preprocessing:
         return path
 
     @cached_property
+    def grid(self):
+        """The landmarks."""
+        return LandmarkGrid.from_json(read_json(self._landmarks))
+
+    def lung_points_mm(self, label):
+        """Return some hundred points in a lung of the atlas, 1 right, 2 left: (P, 3)."""
+        mask = sitk.ReadImage(str(self._atlas_mask))
+        voxels = np.argwhere(array_of(mask) == label)[:, ::-1]
+        points = [mask.TransformIndexToPhysicalPoint(voxel) for voxel in voxels[:: len(voxels) // 300].tolist()]
+        return np.array(points)
+
+    @cached_property
     def _encoder(self):
         return initial_encoder(PretrainSettings(feature_dim=16, num_experts=2, seed=0)).eval()
 
@@ -123,9 +140,9 @@ class Preprocessing:
         warnings = [told for record in records for told in record.metrics.get("warnings", [])]
         if records[-1].excluded:
             return Outcome(records[-1].excluded_by, records[-1].reason, warnings, None)
-        codes = LandmarkGrid.from_json(read_json(self._landmarks)).codes
         hu = open_patches(patches / STORE)["hu"][:]
-        return Outcome("", "", warnings, embed_locations(hu, torch.from_numpy(codes).float(), self._encoder))
+        features = embed_locations(hu, torch.from_numpy(self.grid.codes).float(), self._encoder)
+        return Outcome("", "", warnings, features, transform=read_transform(registered / TRANSFORM))
 
 
 def _digest(path):

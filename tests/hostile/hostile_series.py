@@ -84,6 +84,18 @@ def tilt(item, index):
     item.ImagePositionPatient[1] += index * 5.0 * np.tan(np.radians(10))
 
 
+def drop_position(item, index):
+    """One slice could lie anywhere."""
+    if index == 10:
+        del item.ImagePositionPatient
+
+
+def halve_position(item, index):
+    """One slice says where it lies in a plane only."""
+    if index == 10:
+        item.ImagePositionPatient = item.ImagePositionPatient[:2]
+
+
 def multi_frame(folder, paths):
     """All slices in one file."""
     voxels = (array_of(clean_ct()).astype(np.int32) + 1024).astype(np.int16)
@@ -137,6 +149,17 @@ EXCLUDED = {
         "truncated file among the slices",
         series(truncate(30)),
         reason=r"slice030\.dcm: this DICOM slice cannot be read",
+    ),
+    "permissions-slice": Case(
+        "slice that only another user may read",
+        series(lambda folder, paths: paths[20].chmod(0)),
+        reason=r"slice020\.dcm: .*Permission denied",
+    ),
+    "placeless-slice": Case(
+        "slice without a position", series(each_slice(drop_position)), reason=r"found: CT; files: 64;"
+    ),
+    "two-coordinates": Case(
+        "slice with a position of two numbers", series(each_slice(halve_position)), reason=r"slice010\.dcm: this DICOM"
     ),
     "mr": Case("MR series", series(Modality="MR"), reason="modalities found: MR"),
     "few-slices": Case(

@@ -11,9 +11,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hostile_page import EXCLUDED, PAGE, SCANS, fault, other_lines, page, scan_line, without_digits
-from hostile_run import Preprocessing, ordinary_user
+from hostile_run import SPACING_MM, Preprocessing, ordinary_user
+
+from drasclr_core.patches import map_points
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ class Corpus:
         (folder / "out").mkdir(parents=True)
         (folder / "out").chmod(0o777)
         scan = case.make(folder)
-        user = ordinary_user() if name == "permissions" else contextlib.nullcontext()
+        user = ordinary_user() if name.startswith("permissions") else contextlib.nullcontext()
         with user:
             outcome = self.preprocessing.run(scan, folder / "out")
         assert not [path for path in folder.rglob(".*") if path.parent == folder / "out"]
@@ -66,6 +69,16 @@ def test_the_clean_scan_is_accepted_and_unlike_the_other(corpus):
 def test_a_case_ends_as_expected(corpus, name):
     _, found, _ = corpus.found(name)
     assert found == ""
+
+
+def test_a_single_lung_is_placed_as_it_was_with_the_other(corpus):
+    """It is registered by itself: its points lie where they do with both lungs, within a voxel on average."""
+    points_mm = corpus.preprocessing.lung_points_mm(1)
+    outcomes = corpus.found("one-lung")[0], corpus.preprocessing.clean
+    single, clean = (map_points(outcome.transform, points_mm) for outcome in outcomes)
+    away_mm = np.linalg.norm(single - clean, axis=1)
+    logger.info("points of the single lung: %.1f mm off on average, %.1f mm at most", away_mm.mean(), away_mm.max())
+    assert away_mm.mean() < SPACING_MM
 
 
 def test_no_reason_serves_for_two_cases(corpus):
