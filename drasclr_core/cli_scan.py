@@ -216,6 +216,7 @@ def _line(outcome: Outcome) -> str:
     if "valid_landmarks" in values:
         told.append(f"{values['valid_landmarks']} of {values['landmarks']} landmarks")
     told += [f"{name} {seen['fraction']:.1%} of the lungs" for name, seen in outcome.metrics.get("detect", {}).items()]
+    told += values.get("warnings", [])
     return f"{outcome.scan}: ok: {', '.join(told)}"
 
 

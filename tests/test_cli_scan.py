@@ -66,6 +66,14 @@ def test_qc_says_what_would_be_refused_with_and_without_a_model(place):
         assert "refused: no lung found" in bad
 
 
+def test_a_missing_lung_is_told_of_and_no_cause_to_refuse(place, tmp_path):
+    write_scan(place / "single.nii.gz", left_lung=False)
+    result = drasclr("embed", place / "single.nii.gz", "--model", place / "model", "-o", tmp_path / "f.csv")
+    assert result.exit_code == 0, result.output
+    assert "Dice 0.9" in result.stdout.splitlines()[0]
+    assert "the left lung is missing" in result.stdout.splitlines()[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
