@@ -19,15 +19,8 @@ def test_a_preempted_training_is_started_again_by_slurm(local_run, local_trainin
         wait_for(lambda: trains(folder), process)
         freeze(folder)
         (training,) = training_jobs(cluster, before)
-        urgent = cluster.run(
-            "sbatch",
-            "--parsable",
-            "--partition=urgent",
-            "--nodes=2",
-            "--exclusive",
-            "--output=/dev/null",
-            "--wrap=true",
-        )
+        options = ["--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null"]
+        urgent = int(cluster.run("sbatch", "--parsable", *options, "--wrap=true"))
         wait_for(lambda: cluster.states()[training].state == "PENDING", process)
         wait_for(lambda: cluster.states()[urgent].state == "COMPLETED", process)
         with suppress(subprocess.CalledProcessError):  # Slurm may let it wait for two minutes, or has started it
