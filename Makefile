@@ -21,7 +21,7 @@ reference:
 	python docs/scripts/write_reference.py
 
 # Kills the default job 30 times on a tiny cohort, in half an hour; docs/faults.md is what comes of it. In parts:
-# make faults DRASCLR_FINISHED=/tmp/finished FAULTS="-k 'times and (4 or 5)'"
+# make faults DRASCLR_FINISHED=/tmp/finished FAULTS="-k 'again and (1 or 2)'"
 faults:
 	DRASCLR_WRITE_FAULTS=1 pytest tests/faults -m workflow -v $(FAULTS)
 

@@ -1,15 +1,15 @@
-"""When the kills come: 30 moments, drawn from a seed, ten workflows of three kills each."""
+"""When the kills come: 30 moments, drawn from a seed, in four workflows."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 SEED = 0
-WORKFLOWS, KILLS = 10, 3
+KILLS = 30
 PLANNING = "planning"
 RULES = ["assign_folds", "simulate_scan", "write_phantom_table", "check_participants", "ingest_scan", "segment_lungs"]
 RULES += ["make_atlas", "lay_landmarks", "register_lungs", "cut_patches", "collect_subjects", "check_exclusions"]
-RULES += ["build_bank", "pretrain_encoder", "embed_bank", "embed_cohort", "evaluate_task", "make_table"]
+RULES += ["embed_cohort", "build_bank", "pretrain_encoder", "embed_bank", "evaluate_task", "make_table"]
 """The rules of the default job, about in their order."""
 
 ONCE = {"assign_folds", "write_phantom_table", "check_participants", "make_atlas", "lay_landmarks", "collect_subjects"}
@@ -31,7 +31,7 @@ class Aim:
 
     `share` is of what `kind` says: of the job's time, of 50 ms after it has begun to write its output, of the steps of
     the first training that takes as many. With `PLANNING` in place of a rule, of the time before the first job. A job
-    that ends before its moment is the moment.
+    that ends before its moment is the moment; if all jobs of the rule have ended, it is another rule's.
     """
 
     rule: str
@@ -49,7 +49,7 @@ def plan():
     """Return the aims of all workflows, in the order in which they can come."""
     rng = np.random.default_rng(SEED)
     once = [(rule, str(rng.choice([TIME, WRITING]))) for rule in RULES]
-    dealt = rng.permutation([(PLANNING, TIME), *once, *OFTEN]).reshape(WORKFLOWS - 1, KILLS, 2)
+    dealt = rng.permutation([(PLANNING, TIME), *once, *OFTEN]).reshape(3, -1, 2)
     return [_in_order(rng, kinds) for kinds in [FIRST, *dealt.tolist()]]
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from itertools import groupby
 
-from fault_plan import KILLS, WORKFLOWS, plan
+from fault_plan import KILLS, plan
 from workflow_run import ROOT
 
 PAGE = ROOT / "docs" / "faults.md"
@@ -35,8 +35,8 @@ def updated(text, outcome):
     text = _with(text, _TIMES, [f"| {number} | {outcome.seconds:.0f} |"], number)
     kills, times = _rows(text, _KILLS), _rows(text, _TIMES)
     rules = {rule for row in kills for rule in re.findall(r"[a-z]+_[a-z_]+", row.split(" | ")[4])}
-    figures = f"{len(kills)} of {WORKFLOWS * KILLS}, in jobs of {len(rules)} rules. "
-    figures += f"Workflows that ended as the undisturbed one: {len(times)} of {WORKFLOWS}."
+    figures = f"{len(kills)} of {KILLS}, in jobs of {len(rules)} rules. "
+    figures += f"Workflows that ended as the undisturbed one: {len(times)} of {len(plan())}."
     return _FIGURES.sub(f"**Kills: {figures}**", text)
 
 
