@@ -53,6 +53,7 @@ wildcard_constraints:
 
 onstart:
     keep_others_out()
+    schedule_when_jobs_end()
     remove_outdated_outputs()
 
 
