@@ -46,3 +46,11 @@ def no_lungs(path):
     image = sitk.GetImageFromArray(hu)
     image.SetSpacing((6.0, 6.0, 6.0))
     return saved(image, path)
+
+
+def write_model_and_scans(folder):
+    """Write `model`, `good.nii.gz` and `bad.nii.gz`, which is refused, into a folder; return it."""
+    write_scan_model(folder / "model")
+    write_scan(folder / "good.nii.gz", seed=1)
+    no_lungs(folder / "bad.nii.gz")
+    return folder

@@ -9,7 +9,7 @@ import time
 
 import pandas as pd
 import pytest
-from scan_model import no_lungs, write_scan, write_scan_model
+from scan_model import write_model_and_scans, write_scan
 from typer.testing import CliRunner
 
 from drasclr_core import embedding_scan
@@ -22,11 +22,7 @@ def drasclr(*arguments):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scans")
-    write_scan_model(folder / "model")
-    write_scan(folder / "good.nii.gz", seed=1)
-    no_lungs(folder / "bad.nii.gz")
-    return folder
+    return write_model_and_scans(tmp_path_factory.mktemp("scans"))
 
 
 def test_embed_writes_the_good_and_says_why_not_the_bad(place, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 from PIL import Image
-from scan_model import no_lungs, write_scan, write_scan_model
+from scan_model import write_model_and_scans
 from typer.testing import CliRunner
 
 from drasclr_core.cli import app
@@ -20,11 +20,7 @@ def width(path):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scans")
-    write_scan_model(folder / "model")
-    write_scan(folder / "good.nii.gz", seed=1)
-    no_lungs(folder / "bad.nii.gz")
-    return folder
+    return write_model_and_scans(tmp_path_factory.mktemp("scans"))
 
 
 def test_a_picture_with_a_model_has_its_atlas(place, tmp_path):
