@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ from typer.core import TyperGroup
 
 from drasclr_core import __version__, cli_cohort, cli_model, cli_scan
 from drasclr_core.errors import InputError
+from drasclr_core.machine import share_machine
 
 EXIT_INPUT_ERROR = 2
 
@@ -45,8 +45,7 @@ def main() -> None:
     * 3: at least one scan was refused; the results of the others are written
     * 130, 143: told to stop (Ctrl-C, SIGTERM); nothing was written
     """  # noqa: D301 - Typer keeps the lines of a paragraph that begins with this character
-    # As in the workflow's jobs: large tensors in large pages (PyTorch), waiting threads give way soon (libgomp).
-    os.environ |= {"THP_MEM_ALLOC_ENABLE": "1", "GOMP_SPINCOUNT": "3000"} | os.environ
+    share_machine()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("drasclr_core").setLevel(logging.INFO)
     logging.getLogger("drasclr_core.dense").setLevel(logging.WARNING)  # else twenty lines for each of ten detectors

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 # Environments made for the rules hold the dependencies alone; the library comes from the checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-# Large tensors in large pages (PyTorch); waiting threads give way soon, as other work may share the cores (libgomp).
-os.environ |= {"THP_MEM_ALLOC_ENABLE": "1", "GOMP_SPINCOUNT": "3000"} | os.environ
+from drasclr_core.machine import share_machine
+
+share_machine()
 
 SECTIONS = ("input", "output", "params", "wildcards", "resources")
 
