@@ -60,6 +60,7 @@ def read_series(folder: Path) -> sitk.Image:
     ----------
     folder : Path
         Holds the slices as files, not in subfolders; localizers and short other series may lie beside them.
+        Names that begin with a dot are passed over.
 
     Returns
     -------
@@ -90,7 +91,7 @@ def read_series(folder: Path) -> sitk.Image:
 def _read_headers(folder: Path) -> list[Slice]:
     slices = []
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name != "DICOMDIR":
+        if path.is_file() and path.name != "DICOMDIR" and not path.name.startswith("."):
             header = _read_header(path)
             if header is not None:
                 slices.append(header)

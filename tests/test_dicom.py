@@ -56,6 +56,7 @@ def test_localizer_short_series_and_other_files_are_passed_over(ct, series):
     write_dicom(folder, ct, series="5", prefix="sagittal", ImageOrientationPatient=[0, 1, 0, 0, 0, -1])
     (folder / "README").write_text("not an image")
     (folder / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
+    (folder / "._slice000.dcm").write_bytes(b"\0\5\x16\7 of a Mac")
     assert np.array_equal(array_of(read_ct(folder)), array_of(ct))
 
 

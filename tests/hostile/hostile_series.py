@@ -74,6 +74,12 @@ def other_files(folder, paths):
     (folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
 
 
+def apple_doubles(folder, paths):
+    """What a Mac leaves beside each file on a disk of another system."""
+    for path in paths:
+        (folder / f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+
+
 def loop_inside(folder, paths):
     """A link from the folder to itself."""
     (folder / "again").symlink_to(folder)
@@ -127,6 +133,7 @@ ACCEPTED = {
     ),
     "dicom-mr-beside": Case("MR beside the CT", series(beside(Modality="MR"))),
     "dicom-other-files": Case("text file, DICOMDIR and hidden file beside the slices", series(other_files)),
+    "dicom-mac": Case("a hidden twin of each slice, as a Mac makes them (`._NAME.dcm`)", series(apple_doubles)),
     "dicom-loop-inside": Case("link from the DICOM folder to itself", series(loop_inside)),
 }
 EXCLUDED = {
