@@ -44,6 +44,14 @@ def test_every_format_and_a_dicom_folder_are_found(root):
     assert lines[1] == "  2 files or folders are not used: notes.txt, no series/readme"
 
 
+def test_a_dicomdir_is_no_scan_and_sidecars_hide_none(root):
+    put(root, "export/DICOMDIR", "export/A/0001", "export/B/0001", content=DICOM)
+    put(root, *(f"export/B/00{name}.json" for name in "abc"))
+    found, lines = table(root)
+    assert set(found) == {"A", "B"}
+    assert lines[1].endswith("not used: export/DICOMDIR")
+
+
 def test_paths_are_relative_to_the_table(root, tmp_path):
     put(root, "a.nii.gz")
     (tmp_path / "data").mkdir()
