@@ -96,6 +96,19 @@ def _remove_partials(path: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a file or folder that could not be written, before the work for it is done; missing parents are made.
+
+    Raises
+    ------
+    InputError
+        If `path` is a folder, or lies in one that may not be written to.
+    """
+    above = next((parent for parent in path.absolute().parents if parent.exists()), path)
+    if path.is_dir() or not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise InputError(f"{path} cannot be written: give a new name in a folder that may be written to.")
+
+
 def write_json(path: str | Path, content: Any) -> None:
     """Write `content` as indented JSON, atomically; NaN is refused because JSON has none."""
     with atomic_path(path) as partial:

@@ -3,11 +3,12 @@
 import logging
 import pickle
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 from drasclr_core.errors import InputError
-from drasclr_core.io import atomic_path, cache_folder, file_sha256
+from drasclr_core.io import atomic_path, cache_folder, check_writable, file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -71,27 +72,36 @@ def fetch_weights(target: str | Path) -> Path:
     Raises
     ------
     InputError
-        If the download fails or is not the published file.
+        If the target cannot be written, the download fails or is not the published file.
     """
-    import urllib.error  # here: every job of a subject imports this module
-    import urllib.request
-
     target = Path(target)
     if target.is_file() and file_sha256(target) == R231_SHA256:
         return target
+    check_writable(target)
     url = import_lungmask().MODEL_URLS[_MODEL][0]
     logger.info("fetching %s", url)
     with atomic_path(target) as partial:
-        try:
-            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer, partial.open("wb") as file:
-                while chunk := answer.read(_CHUNK_BYTES):
-                    file.write(chunk)
-        except (urllib.error.URLError, TimeoutError) as error:
-            raise InputError(
-                f"{url} cannot be fetched ({error}): copy the file from another machine and set segmentation.weights."
-            ) from error
+        with partial.open("wb") as file:
+            for chunk in _download(url):
+                file.write(chunk)
         _check_digest(url, file_sha256(partial), R231_SHA256)
     return target
+
+
+def _download(url: str) -> Iterator[bytes]:
+    """Yield what lies at an address; faults of the disk where it is written are not those of the network."""
+    import http.client  # here: every job of a subject imports this module
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+            while chunk := answer.read(_CHUNK_BYTES):
+                yield chunk
+    except (OSError, http.client.HTTPException) as error:
+        raise InputError(
+            f"{url} cannot be fetched ({error}): try again, or copy the file from another machine to "
+            f"{weights_cache()}, or name it (segmentation.weights in a configuration, --lung-weights)."
+        ) from error
 
 
 def import_lungmask() -> ModuleType:

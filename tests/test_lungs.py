@@ -1,5 +1,7 @@
 import hashlib
+import http.client
 import io
+import ssl
 import urllib.error
 import warnings
 
@@ -254,12 +256,62 @@ def test_fetched_weights_appear_only_when_they_are_right(tmp_path, monkeypatch):
     assert len(asked) == 2  # already there: not asked again
 
 
-def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch):
-    def refuse(url, timeout):
-        raise urllib.error.URLError("no route")
+def test_weights_are_not_fetched_for_a_place_that_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: pytest.fail("fetched"))
+    (tmp_path / "file").touch()
+    for target in (tmp_path, tmp_path / "file" / "r231.pth"):
+        with pytest.raises(InputError, match=f"{target} cannot be written"):
+            lung_weights.fetch_weights(target)
 
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
-    with pytest.raises(InputError, match=r"no route.*copy the file"):
+
+class Dropped:
+    """An answer whose connection drops while it is read."""
+
+    def __init__(self, fault):
+        self.fault = fault
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def read(self, size):
+        raise self.fault
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        urllib.error.URLError("no route"),
+        http.client.RemoteDisconnected("closed"),
+        http.client.IncompleteRead(b""),
+        ConnectionResetError("reset"),
+        ssl.SSLError("bad record"),
+        TimeoutError("timed out"),
+    ],
+    ids=lambda fault: type(fault).__name__,
+)
+@pytest.mark.parametrize("connected", [False, True])
+def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch, fault, connected):
+    def answer(url, timeout):
+        if not connected:
+            raise fault
+        return Dropped(fault)
+
+    monkeypatch.setattr("urllib.request.urlopen", answer)
+    with pytest.raises(InputError, match=r"cannot be fetched .*copy the file.*lungmask-r231\.pth.*--lung-weights"):
+        lung_weights.fetch_weights(tmp_path / "r231.pth")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_no_failed_download(tmp_path, monkeypatch):
+    def full(self, mode):
+        return open("/dev/full", mode, buffering=0)
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: io.BytesIO(b"weights"))
+    monkeypatch.setattr("pathlib.Path.open", full)
+    with pytest.raises(OSError, match="No space left"):
         lung_weights.fetch_weights(tmp_path / "r231.pth")
 
 
