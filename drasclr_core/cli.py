@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from drasclr_core import __version__, cli_cohort, cli_model, cli_scan
-from drasclr_core.errors import InputError
+from drasclr_core.errors import InputError, is_path_fault
 from drasclr_core.machine import share_machine
 
 EXIT_INPUT_ERROR = 2
@@ -22,8 +22,16 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(EXIT_INPUT_ERROR) from error
+            raise _refused(str(error)) from error
+        except OSError as error:
+            if error.filename is None or not is_path_fault(error):
+                raise
+            raise _refused(f"{error.filename}: {error.strerror}: check the path and its permissions.") from error
+
+
+def _refused(told: str) -> typer.Exit:
+    typer.echo(f"Error: {told}", err=True)
+    return typer.Exit(EXIT_INPUT_ERROR)
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from drasclr_core.errors import InputError
-from drasclr_core.io import atomic_path
+from drasclr_core.io import atomic_path, check_writable
 
 
 def check_target(target: str | Path, overwrite: bool) -> Path:
@@ -14,7 +14,7 @@ def check_target(target: str | Path, overwrite: bool) -> Path:
     Raises
     ------
     InputError
-        If it is no ``.tsv``, or exists and may not be replaced.
+        If it is no ``.tsv``, exists and may not be replaced, or cannot be written.
     """
     target = Path(target)
     if target.suffix != ".tsv":
@@ -23,6 +23,7 @@ def check_target(target: str | Path, overwrite: bool) -> Path:
         raise InputError(
             f"{target} exists, perhaps with exclusions filled in by hand: choose another name, or --overwrite."
         )
+    check_writable(target)
     return target
 
 

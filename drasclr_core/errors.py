@@ -1,5 +1,7 @@
 """The two errors that are the user's to mend; every other exception is a bug or a broken machine."""
 
+import errno
+
 
 class InputError(Exception):
     """The user's data or configuration cannot be used.
@@ -12,7 +14,16 @@ class QualityError(Exception):
     """One subject's data is readable but not good enough; the message gives the measurement and its limit."""
 
 
+_FAULTS_OF_A_PATH = {
+    *(errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS),
+}
 _MACHINE_WORDS = ("allocat", "out of memory", "no space left", "input/output error", "too many open files")
+
+
+def is_path_fault(error: OSError) -> bool:
+    """Return whether a path is wrong or may not be used; a lost disk, say, is the machine's fault."""
+    return error.errno in _FAULTS_OF_A_PATH
 
 
 def is_machine_fault(error: Exception) -> bool:

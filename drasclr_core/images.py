@@ -18,7 +18,7 @@ import SimpleITK as sitk
 
 from drasclr_core import scan_checks
 from drasclr_core.dicom import read_series
-from drasclr_core.errors import InputError
+from drasclr_core.errors import InputError, is_path_fault
 from drasclr_core.scan_checks import AIR_HU, HIGHEST_HU
 from drasclr_core.scan_files import read_file
 from drasclr_core.separable import cubic_spline_weights, resample_slabs, triangle_weights
@@ -27,10 +27,6 @@ _ALIGNED_TOLERANCE = 1e-4  # sine of the angle to the canonical axes: 0.04 mm ov
 _OBLIQUE_MARGIN = 16  # input slices around an oblique slab; the B-spline's memory is shorter
 _OBLIQUE_SLAB = 48
 _CHUNK_BYTES = 1 << 20
-_FAULTS_OF_A_PATH = {
-    *(errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM),
-    *(errno.ELOOP, errno.ENAMETOOLONG),
-}
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ def read_ct(path: str | Path) -> sitk.Image:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file or folder: correct the path to the scan.") from None
     except OSError as error:
-        if error.errno not in _FAULTS_OF_A_PATH:
+        if not is_path_fault(error):
             raise  # a lost disk, too many open files: the machine's, and the scan must not be excluded for it
         place = error.filename or path  # a slice, maybe
         raise InputError(f"{place}: cannot be read ({error.strerror}): check the path and its permissions.") from error

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.images import without_text, write_image
-from drasclr_core.io import atomic_directory, file_sha256
+from drasclr_core.io import atomic_directory, check_writable, file_sha256
 from drasclr_core.landmark_files import load_corners
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.model_folder import ATLAS, write_model
@@ -41,7 +41,7 @@ def import_released(
     landmarks : path
         The published landmarks: patch corners, as of `landmark_files.load_corners`, used as they are.
     folder : path
-        To write; absent or empty.
+        To write; there must be none yet.
     segmentation : "lungmask" or "threshold"
         How the lungs of scans are found.
 
@@ -52,11 +52,12 @@ def import_released(
     Raises
     ------
     InputError
-        If a file cannot be read, they do not fit together, or the folder holds something.
+        If a file cannot be read, they do not fit together, or the folder exists or cannot be written.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not an empty folder: name a new one.")
+    if folder.exists():
+        raise InputError(f"{folder} exists: name a new folder.")
+    check_writable(folder)
     encoder, mask = load_released_encoder(checkpoint), _read_mask(Path(atlas))
     grid = LandmarkGrid.build(mask, convention="released", corners=load_corners(landmarks), neighbours=NEIGHBOURS)
     description = _description(encoder, grid, segmentation, file_sha256(checkpoint))

@@ -1,3 +1,5 @@
+import errno
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,3 +69,18 @@ def test_a_bug_is_not_disguised_as_a_users_error(weights):
 
     weights.fetch_weights = fail
     assert isinstance(drasclr("fetch-weights").exception, ZeroDivisionError)
+
+
+def test_a_fault_of_a_path_is_the_users_and_a_full_disk_is_not(weights):
+    def fail(number):
+        def fetch(target):
+            raise OSError(number, os.strerror(number), "model/encoder.safetensors")
+
+        return fetch
+
+    weights.fetch_weights = fail(errno.EACCES)
+    result = drasclr("fetch-weights")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: model/encoder.safetensors: Permission denied: check the path and its permissions.\n"
+    weights.fetch_weights = fail(errno.ENOSPC)
+    assert isinstance(drasclr("fetch-weights").exception, OSError)

@@ -95,6 +95,14 @@ def test_a_folder_without_scans_is_refused(root):
         table(root)
 
 
+@pytest.mark.parametrize("target", ["scans/a.nii.gz/p.tsv", "folder.tsv"])
+def test_a_table_that_cannot_be_written_is_refused(root, target):
+    put(root, "a.nii.gz")
+    (root.parent / "folder.tsv").mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        table(root, root.parent / target, overwrite=True)
+
+
 def test_a_table_is_replaced_on_request_only(root):
     put(root, "a.nii.gz")
     arguments = ["cohort", "from-folder", str(root), "-o", str(root.parent / "p.tsv")]

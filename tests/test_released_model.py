@@ -77,7 +77,15 @@ def test_the_command_says_what_it_made(tmp_path, small):
     assert json.loads((tmp_path / "m" / DESCRIPTION).read_text())["segmentation"]["method"] == "lungmask"
     again = CliRunner().invoke(app, arguments)
     assert (again.exit_code, again.stdout) == (2, "")
-    assert "not an empty folder" in again.stderr
+    assert "exists: name a new folder" in again.stderr
+
+
+@pytest.mark.parametrize("folder", [".", "mask.nrrd/model"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path, small, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    small[0].unlink()
+    with pytest.raises(InputError, match=r"^\. exists: name a new folder|^mask\.nrrd/model cannot be written"):
+        import_released(*small, folder)
 
 
 @pytest.mark.parametrize(
