@@ -1,7 +1,9 @@
 """The command `drasclr`: for people with a scan and a checkpoint; the pipeline's own command is `snakemake`."""
 
+import io
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +56,8 @@ def main() -> None:
     * 130, 143: told to stop (Ctrl-C, SIGTERM); nothing was written
     """  # noqa: D301 - Typer keeps the lines of a paragraph that begins with this character
     share_machine()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file may not be UTF-8
     logging.basicConfig(format="%(message)s")
     logging.getLogger("drasclr_core").setLevel(logging.INFO)
     logging.getLogger("drasclr_core.dense").setLevel(logging.WARNING)  # else twenty lines for each of ten detectors

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from drasclr_core.errors import InputError, QualityError
+from drasclr_core.errors import InputError, QualityError, printable
 
 if TYPE_CHECKING:
     from drasclr_core.embedding_scan import ScanReader
@@ -194,17 +194,17 @@ def report(outcomes: list[Outcome], files: dict[str, str], as_json: bool) -> Non
 def _attempt(
     scan: str, work: Callable[[str, Callable[[str], None]], dict[str, Any]], progress: Callable[[str | None], None]
 ) -> Outcome:
-    start = time.perf_counter()
+    start, name = time.perf_counter(), printable(scan)
     status, reason, metrics = "ok", None, {}
     try:
         metrics = work(scan, lambda step: progress(f"{Path(scan).name}: {step}"))
     except (InputError, QualityError) as error:
-        status, reason = "refused", str(error).removeprefix(f"{scan}: ")
+        status, reason = "refused", str(error).removeprefix(f"{printable(Path(scan))}: ")
     except Exception as error:  # not the scan's fault, but the others' results shall not be lost for it
         logger.exception("%s failed", scan)
         status, reason = "failed", f"{type(error).__name__}: {error}"
     progress(None)
-    return Outcome(scan, status, reason, round(time.perf_counter() - start, 3), metrics)
+    return Outcome(name, status, reason, round(time.perf_counter() - start, 3), metrics)
 
 
 def _line(outcome: Outcome) -> str:

@@ -11,7 +11,7 @@ from drasclr_core.cohort import write_participants
 from drasclr_core.cohort_images import is_series, walk
 from drasclr_core.cohort_table_file import check_target, relative_image
 from drasclr_core.cohort_tables import examples
-from drasclr_core.errors import InputError
+from drasclr_core.errors import InputError, printable
 from drasclr_core.scan_files import FORMATS
 
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]+")
@@ -21,8 +21,9 @@ _NOT_FIRST = re.compile(r"^[_-]+")
 def import_folder(folder: str | Path, target: str | Path, *, match: str = "*", overwrite: bool = False) -> list[str]:
     """Write a participants table of the scans below a folder; no scan is opened.
 
-    A scan is a file with a suffix of `scan_files.FORMATS`, or a folder that holds DICOM files. The id is its name
-    without suffix or, where two have the same, its path below `folder`, with `_` for what an id may not hold.
+    A scan is a file with a suffix of `scan_files.FORMATS`, or a folder that holds DICOM files; those whose path is not
+    UTF-8 are left out. The id is its name without suffix or, where two have the same, its path below `folder`, with `_`
+    for what an id may not hold.
 
     Parameters
     ----------
@@ -48,21 +49,27 @@ def import_folder(folder: str | Path, target: str | Path, *, match: str = "*", o
     target, root = check_target(target, overwrite), Path(os.path.realpath(folder))
     scans: list[Path] = []
     other: list[Path] = []
+    misnamed: list[Path] = []
     for path, is_scan in _find(root):
-        (scans if is_scan and fnmatchcase(path.name, match) else other).append(path)
+        image = relative_image(path, target)
+        if not (is_scan and fnmatchcase(path.name, match)):
+            other.append(path)
+        else:
+            (scans if printable(image) == image else misnamed).append(path)
     if not scans:
         raise InputError(
-            f"{folder}: no scan matches {match!r}: files end in {', '.join(FORMATS)}, a folder holds DICOM files."
+            f"{folder}: no scan matches {match!r}: files end in {', '.join(FORMATS)}, a folder holds DICOM files; "
+            "names are UTF-8."
         )
     ids = _ids(scans, root)
     rows = [{"participant_id": ids[scan], "image": relative_image(scan, target)} for scan in scans]
     write_participants(sorted(rows, key=lambda row: row["participant_id"]), target)
     series = sum(scan.is_dir() for scan in scans)
     lines = [f"{target}: {len(rows)} participants, {len(scans) - series} files and {series} folders of DICOM files"]
-    if other:
-        lines.append(
-            f"  {len(other)} files or folders are not used: {examples(str(p.relative_to(root)) for p in other)}"
-        )
+    for told, paths in {"are not used": other, "have names that are not UTF-8; rename them": misnamed}.items():
+        if paths:
+            shown = examples(printable(path.relative_to(root)) for path in paths)
+            lines.append(f"  {len(paths)} files or folders {told}: {shown}")
     return lines
 
 

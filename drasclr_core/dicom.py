@@ -92,6 +92,7 @@ def _read_headers(folder: Path) -> list[Slice]:
     slices = []
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name != "DICOMDIR" and not path.name.startswith("."):
+            scan_checks.check_name(path)
             header = _read_header(path)
             if header is not None:
                 slices.append(header)

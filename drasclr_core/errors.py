@@ -1,6 +1,7 @@
 """The two errors that are the user's to mend; every other exception is a bug or a broken machine."""
 
 import errno
+from pathlib import Path
 
 
 class InputError(Exception):
@@ -29,3 +30,8 @@ def is_path_fault(error: OSError) -> bool:
 def is_machine_fault(error: Exception) -> bool:
     """Return whether a library's error tells of memory or disk: such a job fails, and its subject is not excluded."""
     return any(word in str(error).lower() for word in _MACHINE_WORDS)
+
+
+def printable(path: str | Path) -> str:
+    r"""Return a path as text that any file may hold: a byte that is not UTF-8 becomes, say, \udcfc."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")

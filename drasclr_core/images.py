@@ -57,6 +57,7 @@ def read_ct(path: str | Path) -> sitk.Image:
         If the path cannot be read, or does not hold exactly one chest CT in Hounsfield units.
     """
     path = Path(path)
+    scan_checks.check_name(path)
     try:
         path.stat()
         if not (path.is_dir() or path.is_file()):

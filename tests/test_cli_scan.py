@@ -99,6 +99,17 @@ def test_a_failure_that_is_not_the_scans_keeps_the_others(place, tmp_path, monke
     assert result.exit_code == 1
 
 
+def test_a_name_that_is_not_utf_8_costs_no_other_scan(place):
+    odd = os.fsdecode(b"M\xfcller.nii.gz")
+    result = drasclr("qc", odd, place / "bad.nii.gz")
+    assert result.exit_code == 3
+    first, second = result.stdout.splitlines()
+    assert first.startswith("M\\udcfcller.nii.gz: refused: the name is not UTF-8")
+    assert "refused: no lung found" in second
+    told = json.loads(drasclr("qc", odd, "--json").stdout)
+    assert told["scans"][0]["scan"] == "M\\udcfcller.nii.gz"
+
+
 def test_sigterm_leaves_no_temporary_folder(place, tmp_path):
     command = [sys.executable, "-c", "from drasclr_core.cli import app; app()", "qc", str(place / "good.nii.gz")]
     with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:

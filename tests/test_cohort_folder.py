@@ -1,5 +1,7 @@
 """A folder of scans becomes a participants table; nothing is opened but the first bytes of DICOM files."""
 
+import os
+
 import pytest
 from typer.testing import CliRunner
 
@@ -67,6 +69,16 @@ def test_scans_of_one_name_are_told_apart_by_their_folders(root):
 def test_letters_that_no_id_may_hold_are_replaced(root):
     put(root, "-Müller, 3.nii.gz")
     assert set(table(root)[0]) == {"M_ller_3"}
+
+
+def test_a_name_that_is_not_utf_8_is_listed_and_costs_no_other(root):
+    put(root, "a.nii.gz", "b.txt", os.fsdecode(b"M\xfcller.nii.gz"))
+    found, lines = table(root)
+    assert set(found) == {"a"}
+    assert lines[1:] == [
+        "  1 files or folders are not used: b.txt",
+        "  1 files or folders have names that are not UTF-8; rename them: M\\udcfcller.nii.gz",
+    ]
 
 
 def test_only_what_matches_is_taken(root):

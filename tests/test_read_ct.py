@@ -1,10 +1,11 @@
 import gzip
+import os
 import struct
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from volumes import array_of, image_like, saved, thorax, turned
+from volumes import array_of, image_like, saved, thorax, turned, write_dicom
 
 from drasclr_core.errors import InputError
 from drasclr_core.images import read_ct
@@ -74,6 +75,18 @@ def rewrite_sform(path, direction, spacing_mm=4.0):
 def test_a_missing_path_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.nii\.gz: no such file"):
         read_ct(tmp_path / "none.nii.gz")
+
+
+@pytest.mark.parametrize("slice_alone", [False, True])
+def test_a_name_that_is_not_utf_8_is_refused(ct, tmp_path, slice_alone):
+    odd = os.fsdecode(b"M\xfcller")
+    if slice_alone:
+        path = tmp_path / "series"
+        write_dicom(path, ct)[3].rename(path / odd)
+    else:
+        path = saved(ct, tmp_path / "scan.nii.gz").rename(tmp_path / f"{odd}.nii.gz")
+    with pytest.raises(InputError, match=r"M\\udcfcller.*: the name is not UTF-8"):
+        read_ct(path)
 
 
 def test_a_loop_of_links_is_named(tmp_path):
