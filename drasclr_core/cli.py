@@ -3,7 +3,10 @@
 import io
 import json
 import logging
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +18,7 @@ from drasclr_core.errors import InputError, is_path_fault
 from drasclr_core.machine import share_machine
 
 EXIT_INPUT_ERROR = 2
+_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class _Commands(TyperGroup):
@@ -22,13 +26,35 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:  # Typer keeps the type of ctx private
         try:
-            return super().invoke(ctx)
+            with _ended_in_order():
+                return super().invoke(ctx)
         except InputError as error:
             raise _refused(str(error)) from error
         except OSError as error:
             if error.filename is None or not is_path_fault(error):
                 raise
             raise _refused(f"{error.filename}: {error.strerror}: check the path and its permissions.") from error
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM and the end of the terminal end the block as an error would, so that nothing unfinished stays.
+
+    A signal that is ignored, as under nohup, stays so.
+    """
+    heeded = [number for number in _ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
+
+    def end(number: int, _: object) -> None:
+        for other in heeded:
+            signal.signal(other, signal.SIG_IGN)  # shells send SIGHUP twice: the second would cut the tidying short
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _refused(told: str) -> typer.Exit:
@@ -50,10 +76,10 @@ def main() -> None:
 
     \b
     * 0: done
-    * 1: something broke; what could be made of the other scans is written
+    * 1: something broke; what could be made of the other scans is written, unless the writing broke
     * 2: the call, or an input other than a scan, cannot be used; nothing was written
     * 3: at least one scan was refused; the results of the others are written
-    * 130, 143: told to stop (Ctrl-C, SIGTERM); nothing was written
+    * 129, 130, 143: told to stop (SIGHUP, Ctrl-C, SIGTERM); nothing was written
     """  # noqa: D301 - Typer keeps the lines of a paragraph that begins with this character
     share_machine()
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -3,8 +3,6 @@
 import json
 import logging
 import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,11 +65,15 @@ def embed(
         return found[scan].metrics
 
     outcomes = run_scans(scans, work)
-    files = {}
+    files: dict[str, str] = {}
+    fault = None
     if found:
-        write_features(found, reader.model, output)
-        files = {"means": str(output), "landmarks": str(landmarks_path(output))}
-    report(outcomes, files, as_json)
+        try:
+            write_features(found, reader.model, output)
+            files = {"means": str(output), "landmarks": str(landmarks_path(output))}
+        except OSError as error:
+            fault = f"{output} cannot be written: {error}"
+    report(outcomes, files, as_json, fault)
 
 
 def detect(
@@ -173,19 +175,21 @@ def run_scans(scans: list[str], work: Callable[[str, Callable[[str], None]], dic
     """
     if twice := sorted({scan for scan in scans if scans.count(scan) > 1}):
         raise InputError(f"named twice: {', '.join(twice)}: name each scan once.")
-    with _shown(len(scans)) as progress, _ended_in_order():
+    with _shown(len(scans)) as progress:
         return [_attempt(scan, work, progress) for scan in scans]
 
 
-def report(outcomes: list[Outcome], files: dict[str, str], as_json: bool) -> None:
-    """Print what became of the scans and where the results are; exit accordingly."""
+def report(outcomes: list[Outcome], files: dict[str, str], as_json: bool, fault: str | None = None) -> None:
+    """Print what became of the scans, where the results are and why they could not be written; exit accordingly."""
     if as_json:
         typer.echo(json.dumps({"files": files, "scans": [asdict(outcome) for outcome in outcomes]}, allow_nan=False))
     else:
         for line in [*map(_line, outcomes), *(f"{name}: {path}" for name, path in files.items())]:
             typer.echo(line)
     states = {outcome.status for outcome in outcomes}
-    if "failed" in states:
+    if fault is not None:
+        typer.echo(f"Error: {fault}", err=True)
+    if fault is not None or "failed" in states:
         raise typer.Exit(EXIT_BROKEN)
     if "refused" in states:
         raise typer.Exit(EXIT_REFUSED)
@@ -232,13 +236,3 @@ def _shown(count: int) -> Iterator[Callable[[str | None], None]]:
             bar.advance(task) if step is None else bar.update(task, description=step)
 
         yield progress
-
-
-@contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """Let SIGTERM end the block as an error would, so that temporary folders are removed."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -217,7 +217,7 @@ def landmarks_path(path: str | Path) -> Path:
 
 
 def write_features(found: Mapping[str, ScanFeatures], model: Model, path: str | Path) -> None:
-    """Write the features of scans as two tables, each atomically, the means last.
+    """Write the features of scans as two tables, which appear together once both are whole, the means last.
 
     Parameters
     ----------
@@ -237,10 +237,10 @@ def write_features(found: Mapping[str, ScanFeatures], model: Model, path: str | 
     about = {"drasclr": __version__}
     if model.sums is not None:
         about["model_sha256"] = model.sums[WEIGHTS]
-    for frame, target in ((each, landmarks_path(path)), (means, Path(path))):
-        frame.attrs = about
-        with atomic_path(target) as partial:
-            frame.to_csv(partial, index=False) if target.suffix == ".csv" else frame.to_parquet(partial, index=False)
+    with atomic_path(path) as means_partial, atomic_path(landmarks_path(path)) as each_partial:
+        for frame, partial in ((each, each_partial), (means, means_partial)):
+            frame.attrs = about
+            frame.to_csv(partial, index=False) if partial.suffix == ".csv" else frame.to_parquet(partial, index=False)
 
 
 def _landmark_frame(scan: str, features: ScanFeatures) -> Any:

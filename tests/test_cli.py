@@ -1,5 +1,6 @@
 import errno
 import os
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,3 +85,43 @@ def test_a_fault_of_a_path_is_the_users_and_a_full_disk_is_not(weights):
     assert result.stderr == "Error: model/encoder.safetensors: Permission denied: check the path and its permissions.\n"
     weights.fetch_weights = fail(errno.ENOSPC)
     assert isinstance(drasclr("fetch-weights").exception, OSError)
+
+
+@pytest.fixture
+def handled():
+    """Return what sets the handler of a signal until the test ends."""
+    before = {}
+
+    def handle(number, handler):
+        before.setdefault(number, signal.signal(number, handler))
+
+    yield handle
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_every_command_ends_in_order(weights, handled, number):
+    seen = []
+
+    def fetch(target):
+        try:
+            signal.raise_signal(number)
+        finally:
+            seen.append(signal.getsignal(number))
+
+    handled(number, signal.SIG_DFL)
+    weights.fetch_weights = fetch
+    assert drasclr("fetch-weights").exit_code == 128 + number
+    assert seen == [signal.SIG_IGN]  # a second signal does not cut the tidying short
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_command_under_nohup_outlives_its_terminal(weights, handled):
+    def fetch(target):
+        signal.raise_signal(signal.SIGHUP)
+        return target
+
+    handled(signal.SIGHUP, signal.SIG_IGN)
+    weights.fetch_weights = fetch
+    assert drasclr("fetch-weights").exit_code == 0

@@ -1,5 +1,6 @@
 """The commands for scans: what they print, what they write, and how they exit."""
 
+import errno
 import json
 import os
 import signal
@@ -110,12 +111,63 @@ def test_a_name_that_is_not_utf_8_costs_no_other_scan(place):
     assert told["scans"][0]["scan"] == "M\\udcfcller.nii.gz"
 
 
-def test_sigterm_leaves_no_temporary_folder(place, tmp_path):
-    command = [sys.executable, "-c", "from drasclr_core.cli import app; app()", "qc", str(place / "good.nii.gz")]
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_leaves_no_temporary_folder(place, tmp_path, number):
+    code = f"import signal; signal.signal({number:d}, signal.SIG_DFL); from drasclr_core.cli import app; app()"
+    command = [sys.executable, "-c", code, "qc", str(place / "good.nii.gz")]
     with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
         while process.poll() is None and not any(tmp_path.glob("drasclr-*")):
             time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         process.wait(timeout=300)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + number
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def at_the_second_table(monkeypatch):
+    """Return what sets what happens once the first of the two tables is written."""
+    write = pd.DataFrame.to_csv
+
+    def then(act):
+        def to_csv(frame, path, **options):
+            if "landmark" not in frame:
+                act()
+            write(frame, path, **options)
+
+        monkeypatch.setattr(pd.DataFrame, "to_csv", to_csv)
+
+    return then
+
+
+def old_tables(folder):
+    tables = {folder / "f.csv": "old", folder / "f.landmarks.csv": "old"}
+    for path, text in tables.items():
+        path.write_text(text)
+    return tables
+
+
+def texts(folder):
+    return {path: path.read_text() for path in folder.iterdir()}
+
+
+def test_sigterm_while_the_tables_are_written_leaves_the_old_ones(place, tmp_path, at_the_second_table):
+    before = old_tables(tmp_path)
+    at_the_second_table(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    result = drasclr("embed", place / "good.nii.gz", "--model", place / "model", "-o", tmp_path / "f.csv")
+    assert result.exit_code == 128 + signal.SIGTERM
+    assert texts(tmp_path) == before
+
+
+def test_a_full_disk_leaves_the_old_tables_and_the_report(place, tmp_path, at_the_second_table):
+    def fail():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = old_tables(tmp_path)
+    at_the_second_table(fail)
+    result = drasclr("embed", place / "good.nii.gz", "--model", place / "model", "-o", tmp_path / "f.csv", "--json")
+    assert result.exit_code == 1
+    content = json.loads(result.stdout)
+    assert (content["files"], content["scans"][0]["status"]) == ({}, "ok")
+    assert f"{tmp_path / 'f.csv'} cannot be written: [Errno 28] No space left on device" in result.stderr
+    assert texts(tmp_path) == before
