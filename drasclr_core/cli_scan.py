@@ -113,7 +113,10 @@ def detect(
 def qc(
     scans: Scans,
     model: Annotated[
-        Path | None, typer.Option("--model", help="Model folder; without it the registration is left out.")
+        Path | None,
+        typer.Option(
+            "--model", help="Model folder; without it the lungs are found by thresholds at 2 mm, and not registered."
+        ),
     ] = None,
     lung_weights: LungWeights = None,
     picture: Annotated[
@@ -128,6 +131,8 @@ def qc(
         check_output(picture, (".png",))
         if len(scans) > 1:
             raise InputError(f"--picture draws one scan, not {len(scans)}: call it for each.")
+    if lung_weights is not None and model is None:
+        raise InputError("--lung-weights are for a model that says lungmask: give --model too.")
     reader = scan_reader(model, "cpu", lung_weights) if model else None
     check = reader.check if reader else check_lungs
     if picture is not None:

@@ -188,12 +188,14 @@ def embed_scan(model: Model, scan: str | Path, *, lung_weights: str | Path | Non
 
 
 def check_lungs(scan: str | Path, progress: Progress) -> dict[str, Metrics]:
-    """Return the metrics of reading a scan and of finding its lungs by thresholds; no model is needed.
+    """Return the metrics of reading a scan and of finding its lungs by thresholds at 2 mm; no model is needed.
+
+    A workflow with another spacing or with lungmask may find other lungs, and sets limits to the registration too.
 
     Raises
     ------
     InputError, QualityError
-        If any workflow would refuse the scan.
+        If the scan cannot be read, or no lungs are found in it so.
     """
     with tempfile.TemporaryDirectory(prefix="drasclr-") as work:
         return find_lungs(scan, Path(work), progress)

@@ -47,7 +47,11 @@ def test_a_scan_that_cannot_be_read_leaves_no_other_ones_picture(place, tmp_path
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--picture", "x.jpg"], "give .png"), (["bad.nii.gz", "--picture", "x.png"], "draws one scan, not 2")],
+    [
+        (["--picture", "x.jpg"], "give .png"),
+        (["bad.nii.gz", "--picture", "x.png"], "draws one scan, not 2"),
+        (["--lung-weights", "r231.pth"], "give --model too"),
+    ],
 )
 def test_a_call_that_cannot_be_done_is_told(place, monkeypatch, arguments, message):
     monkeypatch.chdir(place)
