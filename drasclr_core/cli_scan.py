@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from drasclr_core.errors import InputError, QualityError, printable
+from drasclr_core.io import check_name
 
 if TYPE_CHECKING:
     from drasclr_core.embedding_scan import ScanReader
@@ -162,8 +163,9 @@ def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
     Raises
     ------
     InputError
-        If the suffix is none of `suffixes`, or its folder is missing or read-only.
+        If its name is not UTF-8, the suffix is none of `suffixes`, or its folder is missing or read-only.
     """
+    check_name(path)
     if not path.name.endswith(suffixes):
         raise InputError(f"{path}: the suffix says the format; give {' or '.join(suffixes)}.")
     if path.is_dir() or not os.access(path.parent, os.W_OK):

@@ -15,6 +15,7 @@ import SimpleITK as sitk
 
 from drasclr_core import scan_checks
 from drasclr_core.errors import InputError, is_machine_fault
+from drasclr_core.io import check_name
 from drasclr_core.scan_files import quiet_reader
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ def _read_headers(folder: Path) -> list[Slice]:
     slices = []
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name != "DICOMDIR" and not path.name.startswith("."):
-            scan_checks.check_name(path)
+            check_name(path)
             header = _read_header(path)
             if header is not None:
                 slices.append(header)

@@ -19,6 +19,7 @@ import SimpleITK as sitk
 from drasclr_core import scan_checks
 from drasclr_core.dicom import read_series
 from drasclr_core.errors import InputError, is_path_fault
+from drasclr_core.io import check_name
 from drasclr_core.scan_checks import AIR_HU, HIGHEST_HU
 from drasclr_core.scan_files import read_file
 from drasclr_core.separable import cubic_spline_weights, resample_slabs, triangle_weights
@@ -57,7 +58,7 @@ def read_ct(path: str | Path) -> sitk.Image:
         If the path cannot be read, or does not hold exactly one chest CT in Hounsfield units.
     """
     path = Path(path)
-    scan_checks.check_name(path)
+    check_name(path)
     try:
         path.stat()
         if not (path.is_dir() or path.is_file()):

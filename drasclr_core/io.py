@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from drasclr_core import __version__
-from drasclr_core.errors import InputError, QualityError
+from drasclr_core.errors import InputError, QualityError, printable
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,18 @@ def _beside(path: Path) -> Path:
 def _remove_partials(path: Path) -> None:
     for partial in path.parent.glob(f".{escape(path.name)}.????????"):
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a path that is not UTF-8, as those from old archives: SimpleITK would end the whole process.
+
+    Raises
+    ------
+    InputError
+        Of such a path.
+    """
+    if printable(path) != str(path):
+        raise InputError(f"{printable(path)}: the name is not UTF-8: rename the file or its folder.")
 
 
 def check_writable(path: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from drasclr_core import __version__
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
-from drasclr_core.io import atomic_path, file_sha256, read_json, write_json
+from drasclr_core.io import atomic_path, check_name, file_sha256, read_json, write_json
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.settings import PretrainSettings
 
@@ -116,9 +116,11 @@ def load_model(folder: str | Path) -> Model:
     Raises
     ------
     InputError
-        If a file is missing, is not the one that was written, or does not fit the description.
+        If the folder's name is not UTF-8, or a file is missing, is not the one that was written, or does not fit the
+        description.
     """
     folder = Path(folder)
+    check_name(folder)
     for name in _PARTS:
         if not (folder / name).is_file():
             raise InputError(f"{folder} is not a model folder: it has no {name}. {_instead_of(folder)}")

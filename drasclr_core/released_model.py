@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.images import without_text, write_image
-from drasclr_core.io import atomic_directory, check_writable, file_sha256
+from drasclr_core.io import atomic_directory, check_name, check_writable, file_sha256
 from drasclr_core.landmark_files import load_corners
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.model_folder import ATLAS, write_model
@@ -68,6 +68,7 @@ def import_released(
 
 
 def _read_mask(path: Path) -> sitk.Image:
+    check_name(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file: give the atlas lung mask.")
     return without_text(read_file(path))

@@ -5,12 +5,11 @@ Every check raises an InputError of its own that names the scan, the value found
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from drasclr_core.errors import InputError, printable
+from drasclr_core.errors import InputError
 
 AIR_HU = -1024
 HIGHEST_HU = 3071
@@ -26,18 +25,6 @@ _TISSUE_RANGE_HU = (-200, 300)
 _LEAST_AIR = 0.02
 _LEAST_TISSUE = 0.05
 _MOST_BELOW_AIR = 0.05
-
-
-def check_name(path: Path) -> None:
-    """Refuse a path that is not UTF-8, as those from old archives: neither the readers nor a table can take it.
-
-    Raises
-    ------
-    InputError
-        Of such a path.
-    """
-    if printable(path) != str(path):
-        raise InputError(f"{printable(path)}: the name is not UTF-8: rename the file or its folder.")
 
 
 def check_size(scan: str, size: Sequence[int]) -> None:

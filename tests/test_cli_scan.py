@@ -79,6 +79,8 @@ def test_a_missing_lung_is_told_of_and_no_cause_to_refuse(place, tmp_path):
         (["-o", "f.csv", "--device", "tpu"], "give auto, cpu or cuda"),
         (["good.nii.gz", "-o", "f.csv"], "named twice: good.nii.gz"),
         (["-o", "f.csv", "--model", "."], "not a model folder"),
+        (["-o", os.fsdecode(b"\xfc.csv")], r"\udcfc.csv: the name is not UTF-8"),
+        (["-o", "f.csv", "--model", os.fsdecode(b"\xfc")], r"\udcfc: the name is not UTF-8"),
     ],
 )
 def test_a_call_that_cannot_be_done_is_told_before_the_work(place, monkeypatch, arguments, message):
