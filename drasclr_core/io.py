@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from drasclr_core import __version__
-from drasclr_core.errors import InputError, QualityError, printable
+from drasclr_core.errors import InputError, QualityError, is_path_fault, printable
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +143,28 @@ def file_sha256(path: str | Path) -> str:
     """Return the sha256 of a file, 64 hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def readable_size(path: str | Path) -> int | None:
+    """Return the bytes of a file, or the entries of a folder; None where there is none that this user may read.
+
+    Raises
+    ------
+    OSError
+        If the machine is at fault, such as a lost disk: nothing is known of the file then.
+    """
+    try:
+        status = os.stat(path)
+        is_folder = stat.S_ISDIR(status.st_mode)
+        if not os.access(path, os.R_OK | os.X_OK if is_folder else os.R_OK):
+            return None
+        return len(os.listdir(path)) if is_folder else status.st_size
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if not is_path_fault(error):
+            raise
+        return None
 
 
 def read_record(folder: str | Path) -> Record:

@@ -1,15 +1,11 @@
 """What several files of rules share - the checked configuration, participants, paths. Functions only here."""
 
-import os
 from functools import cache
 
-from drasclr_core.cohort import (
-    phantom_ids,
-    read_checked_rows,
-    read_participant_rows,
-)
+from drasclr_core.cohort import phantom_ids, read_checked_rows, read_participant_rows
 from drasclr_core.config import STAGE_VERSIONS, check_config, check_participants
 from drasclr_core.errors import InputError
+from drasclr_core.io import readable_size
 
 
 def repo(path):
@@ -109,11 +105,13 @@ def scan_path(wildcards):
 
 
 def scan_size(wildcards):
-    """Return the bytes of a scan, or the files of a folder: one that was mended is read again, a copy is not."""
-    scan = Path(scan_path(wildcards))
-    if is_phantom(wildcards.cohort) or not scan.exists():
-        return None
-    return len(os.listdir(scan)) if scan.is_dir() else scan.stat().st_size
+    """Return the bytes of a scan, or the files of a folder: one that was mended is read again, a copy is not.
+
+    None of one that cannot be read. More is not asked: each slice of each scan, at every start, would be too much.
+    """
+    return (
+        None if is_phantom(wildcards.cohort) else readable_size(scan_path(wildcards))
+    )
 
 
 def segmentation_weights():

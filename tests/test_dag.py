@@ -168,6 +168,13 @@ def test_an_edit_of_a_participant_reruns_what_it_must(finished, tmp_path):
     assert planned(folder) == chain
 
 
+def test_a_scan_that_cannot_be_looked_at_stops_nobody_else(tmp_path):
+    write_table(tmp_path)
+    table = tmp_path / "clinic.tsv"
+    table.write_text(table.read_text().replace("e5.nii.gz", f"{'e' * 256}.nii.gz"))  # longer than a name may be
+    assert {"ingest_scan a1", "ingest_scan e5"} <= planned_jobs(tmp_path, CONFIG, "preprocess")
+
+
 def test_a_label_and_a_parameter_changed_at_once_train_what_the_parameter_changes(finished, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder, copy_function=shutil.copy2)

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -5,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from drasclr_core.errors import InputError, QualityError
-from drasclr_core.io import atomic_directory, atomic_path, read_json, read_record, run_subject_stage, write_json
+from drasclr_core.io import (
+    atomic_directory,
+    atomic_path,
+    read_json,
+    read_record,
+    readable_size,
+    run_subject_stage,
+    write_json,
+)
 
 
 def write_and_fail(path, broken):
@@ -177,3 +186,28 @@ def test_what_a_killed_writer_left_is_cleared_away(tmp_path):
     with atomic_directory(tmp_path / "s1") as partial:
         (partial / "whole").touch()
     assert sorted(path.name for path in tmp_path.iterdir()) == [".s10.k3x_9abc", "s1"]
+
+
+def test_the_size_of_a_file_or_a_folder_is_known_of_what_may_be_read(tmp_path, monkeypatch):
+    (tmp_path / "scan.nii").write_bytes(b"12345")
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "1.dcm").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    paths = [tmp_path / name for name in ("scan.nii", "series", "loop", "absent", "x" * 256, "scan.nii/below")]
+    assert [readable_size(path) for path in paths] == [5, 1, None, None, None, None]
+    # As another user's; whoever runs the tests may be allowed everything.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).is_dir() and not mode & os.X_OK)
+    assert [readable_size(path) for path in paths[:2]] == [None, None]
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "no"), OSError(errno.ESTALE, "lost")])
+def test_a_lost_disk_says_nothing_of_a_scan(tmp_path, monkeypatch, error):
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr(os, "listdir", fail)
+    if isinstance(error, PermissionError):
+        assert readable_size(tmp_path) is None
+    else:
+        with pytest.raises(OSError, match="lost"):
+            readable_size(tmp_path)
