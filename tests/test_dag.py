@@ -168,6 +168,11 @@ def test_an_edit_of_a_participant_reruns_what_it_must(finished, tmp_path):
     assert planned(folder) == chain
 
 
+def test_a_scan_that_was_mended_unnoticed_is_read_again_on_request(finished):
+    forced = planned_jobs(finished, CONFIG, "--forcerun", "results/clinic/ingest/c3", "--", *TARGETS) - {"embed"}
+    assert forced == after("ingest_scan", "segment_lungs", "register_lungs", "cut_patches", ids=["c3"])
+
+
 def test_a_scan_that_cannot_be_looked_at_stops_nobody_else(tmp_path):
     write_table(tmp_path)
     table = tmp_path / "clinic.tsv"

@@ -94,6 +94,11 @@ def test_without_a_script_the_page_is_in_order_and_has_everybody(text):
     assert ("span", "hidden", None) in page.attributes  # how to sort is told by the script
 
 
+def test_the_page_says_how_a_mended_scan_is_read_again_where_somebody_is_excluded(text):
+    assert "--forcerun results/COHORT/ingest/ID" in Page(text).text
+    assert "--forcerun" not in Page(render_qc("Quality control", [row("fine")], [])).text
+
+
 def test_what_others_wrote_is_text(text):
     page = Page(text)
     assert {"u", "b", "i"}.isdisjoint(page.tags)
