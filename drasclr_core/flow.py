@@ -50,14 +50,20 @@ def check_exclusions(included: str | Path, exclusions: str | Path, max_excluded_
     Raises
     ------
     QualityError
-        If nobody stays, or more than `max_excluded_fraction` of the cohort are excluded.
+        If nobody stays, or the stages exclude more than `max_excluded_fraction` of those whom the table does not.
     """
     stayed, excluded = len(read_included(included)), read_exclusions(exclusions)
     entered = stayed + len(excluded)
     stages = dict(sorted(Counter(row["stage"] for row in excluded).items()))
-    if not stayed or len(excluded) > max_excluded_fraction * entered:
+    if not stayed:
         raise QualityError(
-            f"{len(excluded)} of {entered} participants are excluded ({stages}), more than "
+            f"{entered} of {entered} participants are excluded ({stages}), nobody is left: see {exclusions}."
+        )
+    by_table = stages.get("table", 0)  # somebody's own decision: nothing to stop for
+    unusable, tried = len(excluded) - by_table, entered - by_table
+    if unusable > max_excluded_fraction * tried:
+        raise QualityError(
+            f"{unusable} of {tried} participants are excluded ({stages}; those of the table do not count), more than "
             f"preprocess.max_excluded_fraction ({max_excluded_fraction:g}) allows: see {exclusions}, or look at them "
             "(`snakemake qc`); mend the scans, name the hopeless ones in the column exclude_reason, or raise the "
             "fraction."

@@ -47,7 +47,23 @@ def test_too_many_exclusions_stop_and_say_what_to_do(tmp_path):
         check_exclusions(*tables, max_excluded_fraction=0.39)
 
 
+def test_whom_the_table_excludes_does_not_count_but_is_in_the_flow(tmp_path):
+    named = {f"n{number}": ("table", "broken") for number in range(4)}
+    tables = collected(tmp_path, {**dict.fromkeys("abc"), "d": ("segment", "no lungs"), **named})
+    assert check_exclusions(*tables, max_excluded_fraction=0.25) == {
+        "entered": 8,
+        "included": 3,
+        "excluded": 5,
+        "excluded_by_stage": {"segment": 1, "table": 4},
+    }
+    with pytest.raises(QualityError, match="1 of 4 participants"):
+        check_exclusions(*tables, max_excluded_fraction=0.24)
+
+
 def test_a_cohort_of_nobody_stops_whatever_the_fraction(tmp_path):
     tables = collected(tmp_path, {"a": ("ingest", "empty file")})
     with pytest.raises(QualityError, match="1 of 1 participants are excluded"):
+        check_exclusions(*tables, max_excluded_fraction=1.0)
+    tables = collected(tmp_path, {"a": ("table", "withdrawn")})
+    with pytest.raises(QualityError, match="nobody is left"):
         check_exclusions(*tables, max_excluded_fraction=1.0)
