@@ -6,7 +6,7 @@ Importing this module loads the standard library, PyYAML and jsonschema only: th
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from drasclr_core.documents import raise_faults, schema_faults
@@ -35,36 +35,49 @@ def check_config(config: Config) -> None:
     raise_faults("The configuration", faults or list(_cross_faults(config)))
 
 
-def check_participants(config: Config, ids: Mapping[str, Sequence[str]]) -> None:
+def check_participants(config: Config, participants: Mapping[str, Mapping[str, str]]) -> None:
     """Check the configuration against the cohorts' participants, before any of them is read.
 
     Parameters
     ----------
     config : dict
         As `check_config` accepts it.
-    ids : mapping
-        Cohort -> participant ids, of the cohorts that play a role or lend an atlas.
+    participants : mapping
+        Cohort -> participant id -> exclude_reason, empty if there is none; of the cohorts that play a role or lend an
+        atlas.
 
     Raises
     ------
     InputError
-        Naming every atlas whose participant is missing, and every cohort too small for the folds or for a batch.
+        Naming every atlas whose participant is missing or excluded, and every cohort too small for the folds or for a
+        batch.
     """
-    raise_faults("The configuration", list(_participant_faults(config, ids)))
+    faults = [*_lender_faults(config, participants), *_size_faults(config, participants)]
+    raise_faults("The configuration", faults)
 
 
-def _participant_faults(config: Config, ids: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def _lender_faults(config: Config, participants: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     for name, atlas in config["atlases"].items():
-        if "cohort" in atlas and atlas["participant"] not in ids[atlas["cohort"]]:
-            yield f"atlases.{name}.participant: '{atlas['participant']}' is not in the cohort {atlas['cohort']}"
+        if "cohort" not in atlas:
+            continue
+        lender, cohort = atlas["participant"], atlas["cohort"]
+        if lender not in participants[cohort]:
+            yield f"atlases.{name}.participant: '{lender}' is not in the cohort {cohort}"
+        elif participants[cohort][lender]:
+            yield f"atlases.{name}.participant: '{lender}' has an exclude_reason in the cohort {cohort}; choose another"
+
+
+def _size_faults(config: Config, participants: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     for cohort in sorted(set(config["roles"].values())):
-        count = len(ids[cohort])
+        count = len(participants[cohort])
         if config["evaluation"]["folds"] > count:
             yield f"evaluation.folds: {config['evaluation']['folds']}, but {cohort} has {count} participants"
+        stay = sum(not reason for reason in participants[cohort].values())
         for run in config["runs"]:
             settings = pretrain_settings(config, run) if is_pretrained(config, run) else {"epochs": 0}
-            if settings["epochs"] and settings["batch_size"] > count:
-                yield f"runs.{run}: batch_size {settings['batch_size']}, but {cohort} has {count} participants"
+            if settings["epochs"] and settings["batch_size"] > stay:
+                has = f"{cohort} has {stay} participants without an exclude_reason"
+                yield f"runs.{run}: batch_size {settings['batch_size']}, but {has}"
 
 
 def digest(content: Any) -> str:
@@ -141,15 +154,11 @@ def _atlas_faults(config: Config) -> Iterator[str]:
 
 
 def _pretrain_faults(settings: dict[str, Any], prefix: str, listed: int) -> Iterator[str]:
-    batch, groups, processes, nodes = (settings[key] for key in ("batch_size", "groups", "processes", "nodes"))
+    batch, groups = settings["batch_size"], settings["groups"]
     if batch % groups:
         yield f"{prefix}: groups ({groups}) does not divide batch_size ({batch})"
     elif settings["epochs"] and batch == groups:
         yield f"{prefix}: batch_size ({batch}) leaves one subject to each of the groups ({groups}): statistics need two"
-    if groups % processes:
-        yield f"{prefix}: processes ({processes}) does not divide groups ({groups})"
-    if processes % nodes:
-        yield f"{prefix}: nodes ({nodes}) does not divide processes ({processes})"
     if batch > settings["queue_size"]:
         yield f"{prefix}: queue_size ({settings['queue_size']}) is less than one batch ({batch})"
     limit, margin = settings["time_limit_minutes"], settings["margin_minutes"]
@@ -157,3 +166,14 @@ def _pretrain_faults(settings: dict[str, Any], prefix: str, listed: int) -> Iter
         yield f"{prefix}: margin_minutes ({margin}) leaves nothing of time_limit_minutes ({limit})"
     if settings["neighbours"] > listed:
         yield f"{prefix}: neighbours ({settings['neighbours']}) is more than landmarks.neighbours ({listed})"
+    yield from _machine_faults(settings, prefix)
+
+
+def _machine_faults(settings: dict[str, Any], prefix: str) -> Iterator[str]:
+    groups, processes, nodes = (settings[key] for key in ("groups", "processes", "nodes"))
+    if groups % processes:
+        yield f"{prefix}: processes ({processes}) does not divide groups ({groups})"
+    if processes % nodes:
+        yield f"{prefix}: nodes ({nodes}) does not divide processes ({processes})"
+    if settings["epochs"] and settings["device"] == "cpu" and settings["precision"] == "bfloat16":
+        yield f"{prefix}: precision (bfloat16) needs a GPU, but device is cpu: use float32"

@@ -47,19 +47,21 @@ def rows(cohort):
 
 
 def used_participants():
-    """Return cohort -> ids, of the cohorts that play a role or lend an atlas; name the faults of all their tables."""
+    """Return cohort -> id -> exclude_reason, of the cohorts in use; name the faults of all their tables."""
     lenders = [
         atlas["cohort"] for atlas in config["atlases"].values() if "cohort" in atlas
     ]
-    ids, faults = {}, []
+    used, faults = {}, []
     for cohort in [*COHORTS, *lenders]:
         try:
-            ids[cohort] = list(rows(cohort))
+            used[cohort] = {
+                id: row.get("exclude_reason", "") for id, row in rows(cohort).items()
+            }
         except InputError as error:
             faults.append(str(error))
     if faults:
         raise InputError("\n".join(dict.fromkeys(faults)))
-    return ids
+    return used
 
 
 # Here: a fault found while jobs are planned would be buried in a traceback.

@@ -2,6 +2,7 @@ import pytest
 import yaml
 from workflow_run import DEFAULT, ROOT, changed
 
+from drasclr_core.cohort import phantom_ids
 from drasclr_core.config import check_config, check_participants, digest, is_pretrained, pretrain_settings, same_run
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
@@ -80,6 +81,7 @@ def test_all_faults_are_told_at_once():
         ({"runs.drasclr.params.processes": 4}, "runs.drasclr.params: processes (4) does not divide groups (2)"),
         ({"runs.drasclr.params.nodes": 2}, "runs.drasclr.params: nodes (2) does not divide processes (1)"),
         ({"runs.drasclr.params.queue_size": 8}, "runs.drasclr.params: queue_size (8) is less than one batch (32)"),
+        ({"pretrain.device": "cpu", "pretrain.precision": "bfloat16"}, "pretrain: precision (bfloat16) needs a GPU"),
         ({"pretrain.time_limit_minutes": 5}, "pretrain: margin_minutes (5) leaves nothing of time_limit_minutes (5)"),
         ({"runs.drasclr.params.neighbours": 4}, "runs.drasclr.params: neighbours (4) is more than landmarks.neighbour"),
     ],
@@ -150,14 +152,26 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
 
 def test_cohorts_too_small_and_missing_atlases_are_named_at_once():
     config = changed(DEFAULT, {"atlases.healthy.participant": "nobody"})
-    ids = {"phantom": [f"p{i}" for i in range(4)]}
+    participants = {"phantom": dict.fromkeys((f"p{i}" for i in range(4)), "")}
     with pytest.raises(InputError) as error:
-        check_participants(config, ids)
+        check_participants(config, participants)
     message = str(error.value)
     assert "atlases.healthy.participant: 'nobody' is not in the cohort phantom" in message
     assert "evaluation.folds: 5, but phantom has 4 participants" in message
     assert "runs.drasclr: batch_size 32, but phantom has 4 participants" in message
     assert "untrained" not in message  # no epochs, no batches
+
+
+def test_whom_the_table_excludes_lends_no_atlas_and_fills_no_batch():
+    reasons = {name: "" if int(name[-3:]) % 2 else "lobectomy" for name in phantom_ids(40)}
+    with pytest.raises(InputError) as error:
+        check_participants(DEFAULT, {"phantom": reasons})
+    _, *faults = map(str.strip, str(error.value).splitlines())
+    assert faults == [
+        "atlases.unhealthy.participant: 'phantom-002' has an exclude_reason in the cohort phantom; choose another",
+        "runs.patch-moco: batch_size 32, but phantom has 20 participants without an exclude_reason",
+        "runs.drasclr: batch_size 32, but phantom has 20 participants without an exclude_reason",
+    ]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
