@@ -4,6 +4,7 @@ from functools import cache
 
 from drasclr_core.cohort import phantom_ids, read_checked_rows, read_participant_rows
 from drasclr_core.config import STAGE_VERSIONS, check_config, check_participants
+from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
 from drasclr_core.io import readable_size
 
@@ -26,6 +27,9 @@ def checked(read, *arguments):
         raise WorkflowError(str(error)) from None
 
 
+# Snakemake lets the last of two equal keys win.
+for file in workflow.configfiles if workflow.is_main_process else ():
+    checked(read_yaml, file)
 checked(check_config, config)
 
 COHORTS = sorted(set(config["roles"].values()))
@@ -107,13 +111,9 @@ def scan_path(wildcards):
 
 
 def scan_size(wildcards):
-    """Return the bytes of a scan, or the files of a folder: one that was mended is read again, a copy is not.
-
-    None of one that cannot be read. More is not asked: each slice of each scan, at every start, would be too much.
-    """
-    return (
-        None if is_phantom(wildcards.cohort) else readable_size(scan_path(wildcards))
-    )
+    """Return a scan's bytes or a folder's files, None if unreadable: if mended it is read again, a copy is not."""
+    # Not more: to look at each slice of each scan at every start would take minutes.
+    return None if is_phantom(wildcards.cohort) else readable_size(scan_path(wildcards))
 
 
 def segmentation_weights():

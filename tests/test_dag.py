@@ -4,6 +4,7 @@ import re
 import shutil
 
 import pytest
+import yaml
 from workflow_run import DEFAULT, changed, planned_jobs, snakemake, succeeded
 
 # A cohort of five, registered to the first of two phantoms.
@@ -202,6 +203,16 @@ def test_a_bad_configuration_stops_before_any_job_with_all_its_faults(tmp_path):
     message = refused(tmp_path, {"seed": -1, "landmarks.neighbors": 2, "pretrain.queues": "one", "storage": None})
     for fault in ("seed: -1", "landmarks: ", "'neighbors'", "pretrain.queues: 'one'", "'storage' is a required"):
         assert fault in message
+
+
+def test_a_key_that_stands_twice_stops_before_any_job(tmp_path):
+    write_table(tmp_path)
+    twice = tmp_path / "twice.yaml"
+    twice.write_text(yaml.safe_dump(CONFIG) + "seed: 1\n", encoding="utf-8")
+    process = snakemake(tmp_path, CONFIG, "--configfile", str(twice), "--dry-run", "preprocess")
+    assert process.returncode != 0
+    assert "twice.yaml is not valid YAML: 'seed' stands twice" in process.stdout + process.stderr
+    assert "Traceback" not in process.stdout + process.stderr
 
 
 @pytest.mark.parametrize(
