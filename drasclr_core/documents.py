@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
 
 from drasclr_core.errors import InputError
 
@@ -18,6 +19,15 @@ except ImportError:
 _PACKAGE = Path(__file__).resolve().parent
 # An installed package holds them; a checkout shows them to its users beside it.
 SCHEMAS = next(path for path in (_PACKAGE / "schemas", _PACKAGE.parent / "schemas") if path.is_dir())
+
+
+# JSON takes 32.0 for an integer; a document's sizes and counts become those of arrays and loops.
+_Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
 
 
 class _UniqueKeyLoader(_SafeLoader):
@@ -62,7 +72,7 @@ def schema(name: str) -> dict[str, Any]:
 
 def schema_faults(content: Any, name: str) -> list[str]:
     """Return every fault of `content` against a schema, each with its dotted key, in the order of the keys."""
-    errors = Draft202012Validator(schema(name)).iter_errors(content)
+    errors = _Validator(schema(name)).iter_errors(content)
     return [_fault(error) for error in sorted(errors, key=lambda error: error.json_path)]
 
 

@@ -31,6 +31,8 @@ def test_the_configurations_that_come_along_are_sound(path):
         ({"landmarks.neighbors": 2}, "landmarks: Additional properties are not allowed ('neighbors' was unexpected)"),
         ({"pretrain.epochs": "many"}, "pretrain.epochs: 'many' is not of type 'integer'"),
         ({"pretrain.epochs": True}, "pretrain.epochs: True is not of type 'integer'"),
+        ({"pretrain.batch_size": 32.0}, "pretrain.batch_size: 32.0 is not of type 'integer'"),
+        ({"runs.drasclr.params": {"epochs": 2e3}}, "runs.drasclr.params.epochs: 2000.0 is not of type 'integer'"),
         ({"pretrain.epochs": -1}, "pretrain.epochs: -1 is less than the minimum of 0"),
         ({"pretrain.queues": "local"}, "pretrain.queues: 'local' is not one of ['landmark', 'global']"),
         ({"seed": 2**31 - 1}, "seed: 2147483647 is greater than the maximum of 2147483646"),  # ANTs takes one more
