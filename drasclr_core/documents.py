@@ -36,6 +36,11 @@ class _UniqueKeyLoader(_SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    problem="a name cannot be a mapping or a list; is this a template that was not filled in?",
+                    problem_mark=key.start_mark,
+                )
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(
                     problem=f"'{key.value}' stands twice", problem_mark=key.start_mark
@@ -50,13 +55,17 @@ def read_yaml(path: str | Path) -> Any:
     Raises
     ------
     InputError
-        If the file is absent or no YAML, or a key stands twice.
+        If the file cannot be read or is no YAML, or a key stands twice.
     """
     try:
         # The loader is a SafeLoader: no object but plain data comes out of it.
         return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): give the path of a YAML file.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}): save it with that encoding.") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {error}") from None
 

@@ -152,6 +152,22 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
         read_yaml(tmp_path / "config.yaml")
 
 
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"cohorts: {clinic: {participants: {{path}}}}\n", "a name cannot be a mapping or a list.*line 1"),
+        ("# M\u00fcller\n".encode("latin-1"), r"is not UTF-8 \(byte 3\)"),
+        (None, r"cannot be read \(Is a directory\)"),
+    ],
+    ids=["template", "latin-1", "folder"],
+)
+def test_what_is_no_document_is_told_by_its_path(tmp_path, content, fault):
+    path = tmp_path / "config.yaml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"(?s)config\.yaml .*{fault}"):
+        read_yaml(path)
+
+
 def test_cohorts_too_small_and_missing_atlases_are_named_at_once():
     config = changed(DEFAULT, {"atlases.healthy.participant": "nobody"})
     participants = {"phantom": dict.fromkeys((f"p{i}" for i in range(4)), "")}
