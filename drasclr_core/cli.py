@@ -98,8 +98,10 @@ def version() -> None:
 @app.command()
 def plan(
     config: Annotated[Path, typer.Argument(help="Complete configuration, as Snakemake's --configfile.")],
-    subjects: Annotated[int | None, typer.Option(help="Of each cohort.", show_default="as its table says")] = None,
-    landmarks: Annotated[int | None, typer.Option(help="Of each atlas.", show_default="by the step")] = None,
+    subjects: Annotated[
+        int | None, typer.Option(min=1, help="Of each cohort.", show_default="as its table says")
+    ] = None,
+    landmarks: Annotated[int | None, typer.Option(min=1, help="Of each atlas.", show_default="by the step")] = None,
     cores: Annotated[int, typer.Option(min=1, help="Cores that run at a time.")] = 100,
     gpus: Annotated[
         int | None, typer.Option(min=1, help="GPUs that run at a time.", show_default="pretrain.processes")

@@ -103,10 +103,18 @@ def make_plan(
         What runs at a time, for the hours of wall time; `gpus` by default as many as one training has processes.
     costs_file : path
         The figures, as ``plan_costs.yaml``.
+
+    Raises
+    ------
+    InputError
+        If `landmarks`, `cores` or `gpus` is less than 1.
     """
     costs = read_costs(costs_file)
-    count = landmarks or grid_size(config, costs["landmarks"])
-    gpus = gpus or int(config["pretrain"]["processes"])
+    count = grid_size(config, costs["landmarks"]) if landmarks is None else landmarks
+    gpus = int(config["pretrain"]["processes"]) if gpus is None else gpus
+    for name, value in {"landmarks": count, "cores": cores, "gpus": gpus}.items():
+        if value < 1:
+            raise InputError(f"{name}: {value} is too small; 1 or more are needed")
     work = _Work(config, dict(sizes), count, cores, gpus, costs)
     stages = tuple(work.stages())
     return Plan(sum(sizes.values()), count, cores, gpus, stages, tuple(_assumptions(read_yaml(costs_file), config)))

@@ -211,6 +211,20 @@ def test_the_command_prints_json():
     assert content["total"]["jobs"] == sum(stage["jobs"] for stage in content["stages"])
 
 
+@pytest.mark.parametrize("name", ["landmarks", "cores", "gpus"])
+@pytest.mark.parametrize("value", [-5, 0])
+def test_sizes_below_one_are_refused(name, value):
+    with pytest.raises(InputError, match=f"{name}: {value} is too small"):
+        make_plan(CONFIG, {"study": 100}, **{name: value})
+
+
+@pytest.mark.parametrize("option", ["--subjects", "--landmarks"])
+@pytest.mark.parametrize("value", ["-5", "0"])
+def test_the_command_refuses_sizes_below_one(option, value):
+    result = CliRunner().invoke(app, ["plan", str(ROOT / "config.yaml"), option, value])
+    assert (result.exit_code, option in result.stderr) == (2, True)
+
+
 def test_a_faulty_configuration_is_refused(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(changed(FULL, {"bank.memory_gb": None})))
