@@ -3,7 +3,6 @@
 The Snakefile imports this module at every start: it loads no arrays and no images. Points are (x, y, z) in LPS mm.
 """
 
-import csv
 import logging
 import math
 import random
@@ -12,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drasclr_core.cohort import BOX_COLUMNS, read_table_text
+from drasclr_core.cohort import BOX_COLUMNS
+from drasclr_core.cohort_lines import Line, read_table_lines
 from drasclr_core.documents import raise_faults
 
 logger = logging.getLogger(__name__)
@@ -46,13 +46,13 @@ def read_boxes(path: str | Path) -> list[Box]:
     InputError
         Naming every fault at once: line, column, value and what is allowed.
     """
-    text, delimiter = read_table_text(path, "table of boxes (cohorts.*.boxes)")
-    reader = csv.DictReader(text, delimiter=delimiter)
-    missing = [column for column in BOX_COLUMNS if column not in (reader.fieldnames or ())]
-    raise_faults(str(path), [f"header: column '{column}' is missing" for column in missing])
-    lines = [(reader.line_num, row) for row in reader]
-    raise_faults(str(path), [fault for line, row in lines for fault in _row_faults(line, row)])
-    return [_box(row) for _, row in lines]
+    lines, faults = read_table_lines(path, "table of boxes (cohorts.*.boxes)")
+    columns = lines[0][1] if lines else []
+    faults += [f"header: column '{column}' is missing" for column in BOX_COLUMNS if column not in columns]
+    if set(BOX_COLUMNS) <= set(columns):
+        faults += [fault for line in lines[1:] for fault in _row_faults(line, columns)]
+    raise_faults(str(path), faults)
+    return [_box(dict(zip(columns, cells, strict=True))) for _, cells in lines[1:]]
 
 
 def healthy_ids(participants: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -125,13 +125,15 @@ def _is_zero(cell: Any) -> bool:
     return cell is not None and _is_finite(str(cell)) and float(cell) == 0.0
 
 
-def _row_faults(line: int, row: Mapping[str | None, Any]) -> Iterator[str]:
-    if None in row or None in row.values():
-        yield f"line {line}: not as many cells as the header has"
+def _row_faults(numbered: Line, columns: list[str]) -> Iterator[str]:
+    line, cells = numbered
+    if len(cells) != len(columns):
+        yield f"line {line}: {len(cells)} cells where the header has {len(columns)}"
         return
-    if row["subtype"].strip() not in SUBTYPES:
+    row = dict(zip(columns, cells, strict=True))
+    if row["subtype"] not in SUBTYPES:
         yield f"line {line}, subtype: '{row['subtype']}' is not one of {', '.join(SUBTYPES)}"
-    if not row["participant_id"].strip():
+    if not row["participant_id"]:
         yield f"line {line}, participant_id: empty; say whose box it is"
     for column in BOX_COLUMNS[2:]:
         if not _is_finite(row[column]):
@@ -147,4 +149,4 @@ def _is_finite(cell: str) -> bool:
 
 def _box(row: Mapping[str, str]) -> Box:
     x, y, z = (float(row[column]) for column in BOX_COLUMNS[2:])
-    return Box(row["participant_id"].strip(), row["subtype"].strip(), (x, y, z))
+    return Box(row["participant_id"], row["subtype"], (x, y, z))

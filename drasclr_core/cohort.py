@@ -4,7 +4,6 @@ Importing this module loads the standard library, PyYAML and jsonschema only: th
 """
 
 import csv
-import io
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from drasclr_core.cohort_lines import read_table_lines
 from drasclr_core.documents import raise_faults
 from drasclr_core.documents import schema as read_schema
 from drasclr_core.errors import InputError
@@ -30,7 +30,6 @@ REQUIRED_COLUMNS = ("participant_id", "image")
 BOX_COLUMNS = ("participant_id", "subtype", "x_mm", "y_mm", "z_mm")
 BOX_SIZE_MM = 32.0
 
-_DELIMITERS = {".tsv": "\t", ".csv": ","}
 # No nan, inf or hexadecimal, all of which float() would take.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _PHANTOM_ID = re.compile(r"phantom-(\d{3,})")
@@ -167,39 +166,16 @@ def _write_tsv(rows: Iterable[Mapping[str, Any]], columns: list[str], path: str 
         writer.writerows(rows)
 
 
-def read_table_text(path: str | Path, name: str) -> tuple[io.StringIO, str]:
-    """Return the text of a table in UTF-8, for the module `csv`, and its delimiter; `name` says what is missing.
-
-    Raises
-    ------
-    InputError
-        If the file is absent, not UTF-8, or neither .tsv nor .csv.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in _DELIMITERS:
-        raise InputError(f"{path}: the suffix '{path.suffix}' says no delimiter; allowed are .tsv and .csv")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; give the path of the {name}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 (byte {error.start}); save the table with that encoding") from None
-    return io.StringIO(text, newline=""), _DELIMITERS[path.suffix.lower()]
-
-
 def _read_table(path: Path) -> _Table:
-    text, delimiter = read_table_text(path, "participants table")
-    reader = csv.reader(text, delimiter=delimiter)
-    columns = [name.strip() for name in next(reader, [])]
-    rows, faults = [], list(_header_faults(columns))
-    for cells in reader:
-        cells = [cell.strip() for cell in cells]
-        if not any(cells):
-            continue
+    lines, faults = read_table_lines(path, "participants table")
+    columns = lines[0][1] if lines else []
+    faults += _header_faults(columns)
+    rows = []
+    for line, cells in lines[1:]:
         if len(cells) != len(columns):
-            faults.append(f"line {reader.line_num}: {len(cells)} cells where the header has {len(columns)}")
-        rows.append((reader.line_num, dict(zip(columns, cells, strict=False))))
-    if not rows:
+            faults.append(f"line {line}: {len(cells)} cells where the header has {len(columns)}")
+        rows.append((line, dict(zip(columns, cells, strict=False))))
+    if not rows and not faults:
         faults.append("no participant; add one line per participant below the header")
     return _Table(columns, rows, faults + list(_identity_faults(columns, rows)))
 

@@ -50,7 +50,7 @@ rule check_participants:
     input:
         table=participants_table,
         schema=repo("schemas/participants.schema.yaml"),
-        code=core("cohort"),
+        code=core("cohort", "cohort_lines"),
     output:
         table="results/{cohort}/participants.tsv",
     log:

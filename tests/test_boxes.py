@@ -41,9 +41,11 @@ def test_every_fault_of_a_table_is_named(tmp_path):
         "line 2, subtype: 'centrolobular'",
         "line 3, participant_id",
         "line 3, y_mm: 'nan'",
-        "line 4: not as many",
+        "line 4: 4 cells where the header has 5",
     ):
         assert part in str(caught.value)
+    with pytest.raises(InputError, match="line 3: unexpected end of data"):
+        read_boxes(table(tmp_path, "a\tparaseptal\t1\t2\t3", 'b\tparaseptal\t1\t2\t"3', "c\tparaseptal\t1\t2\t3"))
     with pytest.raises(InputError, match="column 'z_mm' is missing"):
         read_boxes(table(tmp_path, header="participant_id\tsubtype\tx_mm\ty_mm\n"))
     with pytest.raises(InputError, match="does not exist"):

@@ -81,6 +81,12 @@ def test_lines_of_delimiters_only_are_skipped(tmp_path):
         ("dash.tsv", b"participant_id\timage\n-p1\tx\n", "'-p1' is not"),
         ("same.tsv", b"participant_id\timage\np1\tx\np1\ty\n", "line 3, participant_id: 'p1' is already on line 2"),
         ("no_image.tsv", b"participant_id\timage\np1\t\n", "line 2, image: empty"),
+        ("open.tsv", b'participant_id\timage\np1\tx\np2\t"y\np3\tz\n', "line 3: unexpected end of data"),
+        ("swallow.tsv", b'participant_id\timage\np1\t"x\np2\ty\np3\tz"\n', "line 2: a line break"),
+        ("inner.csv", b'participant_id,image\np1,"x" y\n', "line 2: ',' expected after '\"'"),
+        ("long.csv", b'participant_id,image\np1,"' + b"x\n" * 70_000, "line 2: field larger than field limit"),
+        ("header.tsv", b'participant_id\t"image\np1\tx\n', "line 1: unexpected end of data"),
+        ("nul.tsv", b"participant_id\timage\np1\tx\0y\n", "line 2: a line break, or another such character"),
     ],
 )
 @pytest.mark.parametrize("reader", [read_participant_rows, validate_participants])

@@ -42,6 +42,12 @@ ROW_FAULTS = {  # name -> what it is, the row, what is told; the rows make one t
     ),
     "no-image": ("no scan", "j\t\t80", "line 11, image: empty"),
     "ragged": ("a cell too many", "k\tk.nii.gz\t80\t1", "line 12: 4 cells where the header has 3"),
+    "line-break": ("a line break in a cell", 'l\tl.nii.gz\t"80\n"', "line 13: a line break, or another such character"),
+    "open-quote": (
+        "a quotation mark left open",
+        'm\tm.nii.gz\t"80\nn\tn.nii.gz\t80',
+        "line 15: unexpected end of data",
+    ),
 }
 TABLE_FAULTS = {  # name -> what it is, the table's name, its content, what is told
     "columns": (
