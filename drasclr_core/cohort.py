@@ -32,6 +32,7 @@ BOX_SIZE_MM = 32.0
 
 # No nan, inf or hexadecimal, all of which float() would take.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_WORDS_FOR_MISSING = {"na", "n/a", "nan", "."}
 _PHANTOM_ID = re.compile(r"phantom-(\d{3,})")
 
 
@@ -228,7 +229,11 @@ def _is_numeric(rule: Mapping[str, Any]) -> bool:
 
 def _schema_faults(rows: list[tuple[int, dict[str, Any]]], schema: Mapping[str, Any]) -> Iterator[str]:
     validator = Draft202012Validator(schema)
+    texts = [column for column, rule in schema["properties"].items() if rule.get("type") == "string"]
     for line, row in rows:
+        for column in texts:
+            if row.get(column, "").lower() in _WORDS_FOR_MISSING:
+                yield f"line {line}, {column}: '{row[column]}' would be taken as text; leave the cell empty if missing"
         for error in sorted(validator.iter_errors(row), key=lambda error: str(error.json_path)):
             # The header and identity checks have already told these, with better advice.
             if error.validator != "required" and list(error.path) != ["participant_id"]:
