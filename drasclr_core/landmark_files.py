@@ -1,5 +1,6 @@
 """The files that describe an atlas's landmarks: a list of patch corners, and landmarks.json."""
 
+import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,8 +31,9 @@ def load_corners(path: str | Path) -> npt.NDArray[np.int64]:
         If the file cannot be read or does not hold such an array.
     """
     try:
-        corners = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        with Path(path).open("rb") as file:  # numpy would leave a damaged one open
+            corners = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a readable .npy file ({error}): save the corners with numpy.save.") from error
     if not (isinstance(corners, np.ndarray) and corners.ndim == 2 and corners.shape[1] == 3 and len(corners)):
         raise InputError(f"{path} holds an array of shape {getattr(corners, 'shape', None)}: (L, 3) is wanted.")
