@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import SimpleITK as sitk
 
 from drasclr_core.encoder import Encoder
@@ -20,6 +21,7 @@ NEIGHBOURS = 3
 REGISTRATION = {"spacing_mm": 4.0, "min_dice": 0.7}
 PATCHES = {"max_invalid_fraction": 0.1}
 """As in config/copdgene.yaml: the cohort that the weights were trained on."""
+_ATLAS_LIMITS_L = (1.0, 15.0)  # of both lungs, breathed in
 
 
 def import_released(
@@ -52,7 +54,8 @@ def import_released(
     Raises
     ------
     InputError
-        If a file cannot be read, they do not fit together, or the folder exists or cannot be written.
+        If a file cannot be read or is not what it should be, they do not fit together, or the folder exists or cannot
+        be written.
     """
     folder = Path(folder)
     if folder.exists():
@@ -71,7 +74,22 @@ def _read_mask(path: Path) -> sitk.Image:
     check_name(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file: give the atlas lung mask.")
-    return without_text(read_file(path))
+    mask = without_text(read_file(path))
+    array = sitk.GetArrayViewFromImage(mask)
+    values = np.unique(array)
+    if values[0] != 0 or len(values) not in (2, 3):
+        raise InputError(
+            f"{path} is no lung mask: it holds {len(values)} values from {values[0]:g} to {values[-1]:g}, wanted are 0 "
+            "outside and one or two values above it, of the lungs: give the atlas lung mask."
+        )
+    held_l = np.count_nonzero(array) * float(np.prod(mask.GetSpacing())) * 1e-6
+    lowest, highest = _ATLAS_LIMITS_L
+    if not lowest <= held_l <= highest:
+        raise InputError(
+            f"{path}: its lungs hold {held_l:.3g} l, those of an atlas {lowest:g} to {highest:g} l: give the atlas "
+            "lung mask, and check the spacing in its header."
+        )
+    return mask
 
 
 def _description(encoder: Encoder, grid: LandmarkGrid, segmentation: str, sha256: str) -> dict[str, Any]:

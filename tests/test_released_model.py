@@ -8,7 +8,7 @@ import SimpleITK as sitk
 import torch
 from reference import reference_file, released_model
 from typer.testing import CliRunner
-from volumes import saved
+from volumes import image_like, saved
 
 from drasclr_core.cli import app
 from drasclr_core.embedding_scan import ScanReader
@@ -31,7 +31,9 @@ def small_checkpoint(path):
 @pytest.fixture
 def small(tmp_path):
     """Return a checkpoint, an atlas with axes L, A, S, and corners in it."""
-    mask = sitk.GetImageFromArray(np.full((70, 71, 72), 50, np.uint8))
+    array = np.zeros((70, 71, 72), np.uint8)
+    array[1:, 1:, 1:36], array[1:, 1:, 36:] = 50, 100
+    mask = sitk.GetImageFromArray(array)
     mask.SetDirection((1, 0, 0, 0, -1, 0, 0, 0, 1))
     mask.SetSpacing((2.0, 2.0, 2.0))
     corners = np.array([[0, 0, 0], [26, 0, 0], [0, 26, 26], [26, 26, 26]])
@@ -89,12 +91,32 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path, sm
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda array: 0 * array, r"mask\.nrrd is no lung mask: it holds 1 values from 0 to 0"),
+        (lambda array: array + 1, "holds 3 values from 1 to 101"),
+        (lambda array: array.astype(np.int16) * 10 - 1000, "holds 3 values from -1000 to 0"),
+        (lambda array: array + np.arange(72, dtype=np.uint8), "holds 122 values from 0 to 171"),
+        (lambda array: np.where(np.arange(72) < 3, array, 0), "its lungs hold 0.0773 l, those of an atlas 1 to 15 l"),
+    ],
+)
+def test_what_is_no_lung_mask_is_refused(tmp_path, small, change, message):
+    mask = sitk.ReadImage(str(small[1]))
+    saved(image_like(mask, change(sitk.GetArrayFromImage(mask))), small[1])
+    with pytest.raises(InputError, match=message):
+        import_released(*small, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
     ("place", "content", "message"),
     [
         (0, b"not a checkpoint", "cannot be read as a checkpoint"),
         (1, None, "no such file: give the atlas"),
         (1, b"NRRD0004\n", "mask.nrrd"),
         (2, b"not an array", r"not a readable \.npy"),
+        (2, b"", r"corners\.npy is not a readable \.npy"),
+        (2, b"PK\x03\x04", r"corners\.npy is not a readable \.npy"),
     ],
 )
 def test_a_bad_file_is_named_and_nothing_is_written(tmp_path, small, place, content, message):
