@@ -89,6 +89,7 @@ def detect_scan(
     dict
         ``detect`` holds per subtype the ``fraction`` of lung voxels with a probability of one half or more.
     """
+    target.unlink(missing_ok=True)  # an older one would be taken for this scan's
     with tempfile.TemporaryDirectory(prefix="drasclr-") as work:
         subject, metrics = reader.align(scan, Path(work), progress)
         lungs = sitk.GetArrayViewFromImage(subject.lungs) > 0

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from drasclr_core.dicom import read_series
 from drasclr_core.errors import InputError, is_path_fault
 from drasclr_core.io import check_name
 from drasclr_core.scan_checks import AIR_HU, HIGHEST_HU
-from drasclr_core.scan_files import read_file
+from drasclr_core.scan_files import quiet_reader, read_file
 from drasclr_core.separable import cubic_spline_weights, resample_slabs, triangle_weights
 
 _ALIGNED_TOLERANCE = 1e-4  # sine of the angle to the canonical axes: 0.04 mm over 400 mm
@@ -155,10 +156,11 @@ def write_image(image: sitk.Image, path: str | Path) -> None:
     Raises
     ------
     OSError
-        If a ``.nii.gz`` is not whole: ITK says nothing of a disk that is full.
+        If the file is not whole: ITK says nothing of a disk that is full.
     """
     sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=1)
-    if str(path).endswith(".gz") and not _is_whole(Path(path), sitk.GetArrayViewFromImage(image).nbytes):
+    array = sitk.GetArrayViewFromImage(image)
+    if not (_is_whole(Path(path), array.nbytes) if str(path).endswith(".gz") else _holds(path, array)):
         raise OSError(errno.EIO, "the image could not be written whole: is the disk full?", str(path))
 
 
@@ -172,6 +174,16 @@ def _is_whole(path: Path, least_bytes: int) -> bool:
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return False
     return total >= least_bytes
+
+
+def _holds(path: str | Path, array: npt.NDArray[Any]) -> bool:
+    """Return whether an image file can be read and holds these voxels."""
+    with quiet_reader():
+        try:
+            written = sitk.ReadImage(str(path))
+        except RuntimeError:
+            return False
+    return np.array_equal(sitk.GetArrayViewFromImage(written), array)
 
 
 def read_image(path: str | Path) -> sitk.Image:

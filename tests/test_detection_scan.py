@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from scan_model import SETTINGS, write_scan, write_scan_model
+from scan_model import SETTINGS, no_lungs, write_scan, write_scan_model
 from typer.testing import CliRunner
 from volumes import saved, thorax, turned, write_dicom
 
@@ -113,6 +113,13 @@ def test_a_scan_is_not_written_over(run):
     result, _ = detect(run, "-o", run / "scan.nii.gz")
     assert (result.exit_code, (run / "scan.nii.gz").read_bytes()) == (2, before)
     assert "is the scan itself" in result.stderr
+
+
+def test_a_refused_scan_leaves_no_other_ones_mask(run):
+    (run / "older.nrrd").write_bytes(b"an older one")
+    no_lungs(run / "bad.nii.gz")
+    result, _ = detect(run, "-o", run / "older.nrrd", scan="bad.nii.gz")
+    assert (result.exit_code, (run / "older.nrrd").exists()) == (3, False)
 
 
 @pytest.mark.parametrize(

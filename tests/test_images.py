@@ -136,15 +136,22 @@ def test_an_image_written_is_read_back(ct, tmp_path):
     assert found.IsSameImageGeometryAs(ct, 1e-5, 1e-6)
 
 
-@pytest.mark.parametrize("kept", [0, 1000])
-def test_an_image_on_a_full_disk_is_an_error(ct, tmp_path, monkeypatch, kept):
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_an_image_written_in_any_format_is_whole(ct, tmp_path, suffix):
+    write_image(ct, tmp_path / f"ct{suffix}")
+    assert np.array_equal(array_of(read_image(tmp_path / f"ct{suffix}")), array_of(ct))
+
+
+@pytest.mark.parametrize("kept", [0, 1000, -100])
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_an_image_on_a_full_disk_is_an_error(ct, tmp_path, monkeypatch, kept, suffix):
     write = sitk.WriteImage
 
     def cut_short(image, path, **options):  # as itk does, without a word
         write(image, path, **options)
         with open(path, "r+b") as file:
-            file.truncate(kept)
+            file.truncate(kept if kept >= 0 else file.seek(0, 2) + kept)
 
     monkeypatch.setattr(sitk, "WriteImage", cut_short)
     with pytest.raises(OSError, match="could not be written whole: is the disk full"):
-        write_image(ct, tmp_path / "ct.nii.gz")
+        write_image(ct, tmp_path / f"ct{suffix}")
