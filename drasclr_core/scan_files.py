@@ -3,13 +3,16 @@
 import gzip
 import math
 import os
+import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 
 from drasclr_core import scan_checks
@@ -25,14 +28,24 @@ FORMATS = {  # suffix -> the reader, and how such a file begins
     ".mha": ("MetaImageIO", _META_STARTS),
     ".mhd": ("MetaImageIO", _META_STARTS),
 }
-_NIFTI_SPACING_BYTE = 80
+_NIFTI_HEADER_BYTES, _NIFTI_SPACING_BYTE, _NIFTI_AXES_BYTE = 348, 80, 252
 _NIFTI_FLOATS = {16: "f4", 64: "f8"}  # datatype -> kind of voxel
 _SPACING_KEYS = (b"space directions:", b"spacings:", b"ElementSpacing", b"ElementSize")  # NRRD, MetaImage
+_NRRD_AXES = (  # what must be in a header: said in messages, and patterns for it
+    "space directions, or a space such as left-posterior-superior",
+    (rb"\nspace directions:.*\(", rb"(?i)\nspace: *(left|right|las|lps|ras)"),
+)
+_META_AXES = ("TransformMatrix", (rb"\n(TransformMatrix|Rotation|Orientation) *=",))
+_MOST_STRETCH = 0.01  # of a voxel by one of its two sizes in a NIfTI header against the other
+_MOST_TURN_DEG = 1.0  # of an axis by one of the two orientations in a NIfTI header against the other
 _CHUNK_BYTES = 1 << 20
 _LARGE_BYTES = 1 << 30  # smaller volumes may unpack from as little as they like
 _MOST_UNPACKED = 200  # bytes per byte of the file: noise lets no CT beyond about 10
 _SELF_CONTAINED = (".nii.gz", ".nrrd", ".mha")  # compressed formats that keep no voxels in another file
 _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
+_UNKNOWN_SIDES = (
+    "so right and left of the patient are unknown: convert the original scan again, or add the orientation."
+)
 
 
 def read_file(path: Path) -> sitk.Image:
@@ -51,8 +64,9 @@ def read_file(path: Path) -> sitk.Image:
     Raises
     ------
     InputError
-        If the suffix is unknown, the content is another format's, or the file is empty, truncated, damaged, sheared,
-        not 3D, or has several numbers per voxel.
+        If the suffix is unknown, the content is another format's, the file is empty, truncated, damaged, sheared,
+        not 3D, or has several numbers per voxel, or the header lacks size or orientation of the voxels or contradicts
+        itself.
     """
     reader = sitk.ImageFileReader()
     reader.SetImageIO(_format_of(path))
@@ -105,9 +119,8 @@ def _format_of(path: Path) -> str:
 
 def _check_stated_spacing(path: Path) -> None:
     """Refuse a spacing that is missing or impossible: the readers would quietly take 1 mm instead."""
-    compressed = path.name.lower().endswith(".gz")
     try:
-        with gzip.open(path) if compressed else path.open("rb") as file:
+        with _opened(path) as file:
             head = file.read(_CHUNK_BYTES)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return  # the damage is reported where the whole stream is checked
@@ -118,7 +131,8 @@ def _check_stated_spacing(path: Path) -> None:
         raise InputError(f"{path}: the content is not NIfTI-1: convert the scan (NIfTI-2 cannot be read).")
     else:
         order = "<" if head[0] else ">"
-        spacing_mm = struct.unpack_from(f"{order}3f", head.ljust(348, b"\0"), _NIFTI_SPACING_BYTE)
+        padded = head.ljust(_NIFTI_HEADER_BYTES, b"\0")
+        spacing_mm = struct.unpack_from(f"{order}3f", padded, _NIFTI_SPACING_BYTE)
         if not all(0 < value < math.inf for value in spacing_mm):
             raise InputError(f"{path}: the header's voxel spacing is {spacing_mm} mm: correct it, or convert again.")
 
@@ -135,6 +149,17 @@ def _check_header(path: Path, reader: sitk.ImageFileReader) -> None:
     _check_unpacked(path, math.prod(reader.GetSize()) * sitk.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent())
     if path.name.lower().endswith((".nii", ".nii.gz")):
         _check_nifti(path, {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}, reader.GetSize())
+    else:
+        _check_stated_axes(path)
+
+
+def _check_stated_axes(path: Path) -> None:
+    """Refuse a NRRD or MetaImage header that does not say how the axes lie in the patient: ITK would take LPS."""
+    with _opened(path) as file:
+        head = file.read(_CHUNK_BYTES)
+    needed, patterns = _NRRD_AXES if head.startswith(b"NRRD") else _META_AXES
+    if not all(re.search(pattern, head) for pattern in patterns):
+        raise InputError(f"{path}: the header lacks {needed}, {_UNKNOWN_SIDES}")
 
 
 def _check_unpacked(path: Path, claimed: int) -> None:
@@ -149,10 +174,7 @@ def _check_unpacked(path: Path, claimed: int) -> None:
 
 
 def _check_nifti(path: Path, header: dict[str, str], size: tuple[int, ...]) -> None:
-    """Check what ITK passes over in silence: missing voxels and NaN (it reads zeros), sheared axes (it straightens)."""
-    if int(float(header["sform_code"])) > 0:
-        rows = [header[f"srow_{axis}"].split()[:3] for axis in "xyz"]
-        scan_checks.orthonormal_direction(str(path), [float(value) for row in rows for value in row])
+    """Check what ITK passes over in silence: missing voxels and NaN (it reads zeros), axes that may not be its own."""
     offset, kind = int(float(header["vox_offset"])), _NIFTI_FLOATS.get(int(header["datatype"]))
     expected = offset + math.prod(size) * int(header["bitpix"]) // 8
     if kind or path.name.lower().endswith(".gz"):
@@ -168,6 +190,52 @@ def _check_nifti(path: Path, header: dict[str, str], size: tuple[int, ...]) -> N
             f"{path}: holds more than the {expected:,} bytes that its header states: the header is another volume's; "
             "convert the scan again."
         )
+    _check_nifti_axes(path)
+
+
+def _check_nifti_axes(path: Path) -> None:
+    """Refuse axes that are unknown (ITK takes LPS), sheared (it straightens them), or given twice and differently."""
+    with _opened(path) as file:
+        head = file.read(_NIFTI_HEADER_BYTES)
+    order = "<" if head[0] else ">"
+    mirror, *stated_mm = struct.unpack_from(f"{order}4f", head, _NIFTI_SPACING_BYTE - 4)
+    qform, sform, *numbers = struct.unpack_from(f"{order}2h18f", head, _NIFTI_AXES_BYTE)
+    if max(qform, sform) <= 0:
+        raise InputError(f"{path}: qform_code and sform_code are 0 in the header, {_UNKNOWN_SIDES}")
+    if sform <= 0:
+        return
+    columns = np.reshape(numbers[6:], (3, 4))[:, :3]
+    direction = np.reshape(scan_checks.orthonormal_direction(str(path), columns.ravel().tolist()), (3, 3))
+    sizes_mm = np.linalg.norm(columns, axis=0)
+    if np.abs(sizes_mm / stated_mm - 1).max() > _MOST_STRETCH:
+        raise InputError(
+            f"{path}: voxels are {_by(sizes_mm)} mm by the header's sform, {_by(stated_mm)} mm by its pixdim: correct "
+            "the wrong one, or convert the scan again."
+        )
+    cosines = (direction * _qform_direction(numbers[:3], mirror)).sum(axis=0) if qform > 0 else 1
+    turn_deg = np.degrees(np.arccos(np.clip(cosines, -1, 1))).max()
+    if not turn_deg <= _MOST_TURN_DEG:
+        raise InputError(
+            f"{path}: qform and sform of the header differ by {turn_deg:.0f} degrees: set the code of the wrong one to "
+            "0, or convert the scan again."
+        )
+
+
+def _qform_direction(quaternion: list[float], mirror: float) -> npt.NDArray[np.float64]:
+    """Return the axes, columns of (3, 3) in RAS, that a NIfTI header states as quaternion b, c, d and `pixdim[0]`."""
+    vector = np.array(quaternion)
+    real = math.sqrt(max(1 - vector @ vector, 0))
+    turn = np.outer(vector, vector) + real * np.cross(np.eye(3), vector)
+    axes = (real**2 - vector @ vector) * np.eye(3) + 2 * turn
+    return axes * (1, 1, -1 if mirror < 0 else 1)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path)) if path.name.lower().endswith(".gz") else path.open("rb")
+
+
+def _by(sizes_mm: Iterable[float]) -> str:
+    return " x ".join(f"{size:.4g}" for size in sizes_mm)
 
 
 def _checked_bytes(path: Path, offset: int, expected: int, kind: str | None, plane: int) -> int:
@@ -176,7 +244,7 @@ def _checked_bytes(path: Path, offset: int, expected: int, kind: str | None, pla
     Floating voxels, of `kind`, from `offset` on, `plane` to a slice, must be finite: ITK reads NaN in NIfTI as 0.
     """
     try:
-        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        with _opened(path) as file:
             head = file.read(offset)
             total = len(head)
             while total <= expected + _CHUNK_BYTES and (chunk := file.read(_CHUNK_BYTES)):

@@ -2,6 +2,7 @@ import gzip
 import os
 import struct
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -224,6 +225,94 @@ def test_impossible_metaimage_spacing_is_refused(ct, tmp_path, value):
     path.write_bytes(path.read_bytes().replace(b"ElementSpacing = 4 ", b"ElementSpacing = " + value + b" "))
     with pytest.raises(InputError, match="voxel spacing is"):
         read_ct(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "line"), [(".mha", b"TransformMatrix"), (".mhd", b"TransformMatrix"), (".nrrd", b"space:")]
+)
+def test_a_header_without_axes_is_refused(ct, tmp_path, suffix, line):
+    path = saved(ct, tmp_path / f"scan{suffix}", compress=False)
+    lines = [part for part in path.read_bytes().splitlines(True) if not part.startswith(line)]
+    path.write_bytes(b"".join([lines[0], b"space dimension: 3\n" * (suffix == ".nrrd"), *lines[1:]]))
+    with pytest.raises(InputError, match="the header lacks .* right and left of the patient are unknown"):
+        read_ct(path)
+
+
+# ---- the orientation of NIfTI
+
+
+def oblique_affine(rng, mirrored):
+    """Return a random affine in RAS, mm, its axes orthogonal."""
+    turn = sitk.Euler3DTransform((0, 0, 0), *rng.uniform(-np.pi, np.pi, 3))
+    axes = np.reshape(turn.GetMatrix(), (3, 3)) * (1, 1, -1 if mirrored else 1)
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = axes * (3.9876543, 4.0123456, 4.1), rng.normal(0, 100, 3)
+    return affine
+
+
+@pytest.mark.parametrize("codes", [(1, 1), (1, 0), (0, 2), (2, 4), (0, 1)])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_an_oblique_nifti_of_another_library_is_read_where_it_lies(ct, tmp_path, codes, mirrored):
+    rng = np.random.default_rng([*codes, mirrored])
+    for number in range(5):
+        affine, path = oblique_affine(rng, mirrored), tmp_path / f"{number}.nii"
+        image = nibabel.Nifti1Image(array_of(ct).T, affine)
+        image.set_qform(affine, codes[0])
+        image.set_sform(affine, codes[1])
+        nibabel.save(image, path)
+        found = read_ct(path)
+        expected_mm = np.array([-1, -1, 1]) * (affine @ (10, 20, 30, 1))[:3]
+        np.testing.assert_allclose(found.TransformIndexToPhysicalPoint((10, 20, 30)), expected_mm, atol=0.05)
+
+
+@pytest.mark.parametrize("order", ["RAS", "LAS", "PSR", "ILA"])
+def test_nibabel_writes_what_is_read_at_its_place(ct, tmp_path, order):
+    turned_ct = sitk.DICOMOrient(ct, order)
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(turned_ct.GetDirection(), (3, 3)) * turned_ct.GetSpacing()
+    affine[:3, 3] = turned_ct.GetOrigin()
+    nibabel.save(nibabel.Nifti1Image(array_of(turned_ct).T, np.diag([-1, -1, 1, 1]) @ affine), tmp_path / "scan.nii.gz")
+    found = read_ct(tmp_path / "scan.nii.gz")
+    assert found.IsSameImageGeometryAs(turned_ct, 1e-4, 1e-6)
+
+
+@pytest.mark.parametrize(("degrees", "refused"), [(0.8, False), (2, True), (90, True), (180, True)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_two_orientations_must_agree(ct, tmp_path, degrees, refused, axis):
+    affine = np.diag([-4.0, -4, 4, 1])
+    turn = np.eye(4)
+    turn[:3, :3] = np.reshape(turned(degrees, axis), (3, 3))
+    image = nibabel.Nifti1Image(array_of(ct).T, affine)
+    image.set_qform(turn @ affine, 1)
+    image.set_sform(affine, 1)
+    nibabel.save(image, tmp_path / "scan.nii.gz")
+    if not refused:
+        read_ct(tmp_path / "scan.nii.gz")
+        return
+    with pytest.raises(InputError, match=r"qform and sform of the header differ by (2|90|180) degrees"):
+        read_ct(tmp_path / "scan.nii.gz")
+
+
+@pytest.mark.parametrize(("factor", "refused"), [(1.005, False), (1.02, True), (0.8, True)])
+def test_two_sizes_of_voxels_must_agree(ct, tmp_path, factor, refused):
+    affine = np.diag([-4.0, -4, 4, 1])
+    image = nibabel.Nifti1Image(array_of(ct).T, affine)
+    image.set_sform(affine * factor, 1)
+    nibabel.save(image, tmp_path / "scan.nii.gz")
+    if not refused:
+        read_ct(tmp_path / "scan.nii.gz")
+        return
+    with pytest.raises(InputError, match="by the header's sform, 4 x 4 x 4 mm by its pixdim"):
+        read_ct(tmp_path / "scan.nii.gz")
+
+
+def test_a_nifti_without_orientation_is_refused(ct, tmp_path):
+    image = nibabel.Nifti1Image(array_of(ct).T, np.diag([-4.0, -4, 4, 1]))
+    image.set_qform(None, 0)
+    image.set_sform(None, 0)
+    nibabel.save(image, tmp_path / "scan.nii.gz")
+    with pytest.raises(InputError, match="qform_code and sform_code are 0 in the header"):
+        read_ct(tmp_path / "scan.nii.gz")
 
 
 def test_nifti_2_is_refused_by_name(ct, tmp_path):

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from hostile_case import Case, bytes_of, clean_ct, clean_lungs, file_of, header_of, with_geometry, with_values
 from volumes import array_of, saved
 
-_SPACING_X, _SIZE_X = 80, 42  # places in the header of NIfTI-1
+_SPACING_X, _SIZE_X, _CODES = 80, 42, 252  # places in the header of NIfTI-1; codes of qform, sform, then quaternion
 _ZEROS = gzip.compress(bytes(1 << 20), mtime=0)  # a megabyte in a kilobyte; members may follow each other
 
 
@@ -34,6 +34,18 @@ def sheared(ct):
     direction = np.eye(3)
     direction[1, 2] = 0.1
     return with_geometry(Direction=direction.ravel())(ct)
+
+
+def only_spacings(content):
+    """A NRRD header that says how large the voxels are, and not how they lie."""
+    header, voxels = content.split(b"\n\n", 1)
+    lines = [line for line in header.splitlines() if not line.startswith(b"space")]
+    return b"\n".join([*lines, b"spacings: 4 4 5"]) + b"\n\n" + voxels
+
+
+def no_matrix(content):
+    """A MetaImage header without the axes."""
+    return b"".join(line for line in content.splitlines(True) if not line.startswith(b"TransformMatrix"))
 
 
 def no_lung(hu):
@@ -196,6 +208,29 @@ GEOMETRY = {
         "spacing in metres", file_of(with_geometry(Spacing=(4e-3, 4e-3, 5e-3))), reason="spacing is 0.004 x"
     ),
     "sheared": Case("sheared affine", file_of(sheared, "scan.nrrd"), reason="axes are sheared by"),
+    "no-orientation-nifti": Case(
+        "NIfTI whose two codes of orientation are 0",
+        header_of(_CODES, "<2h", 0, 0),
+        reason="qform_code and sform_code are 0",
+    ),
+    "no-orientation-nrrd": Case(
+        "NRRD with spacings, without space directions",
+        bytes_of(only_spacings, "scan.nrrd", "scan.nrrd"),
+        reason="lacks space directions",
+    ),
+    "no-orientation-mha": Case(
+        "MetaImage without TransformMatrix", bytes_of(no_matrix, "scan.mha", "scan.mha"), reason="lacks TransformMatrix"
+    ),
+    "two-sizes": Case(
+        "NIfTI with other voxels in pixdim than in the sform",
+        header_of(_SPACING_X, "<3f", 3.2, 3.2, 4.0),
+        reason="voxels are 4 x 4 x 5 mm by the header's sform, 3.2 x 3.2 x 4 mm by its pixdim",
+    ),
+    "two-orientations": Case(
+        "NIfTI whose qform turns the patient round",
+        header_of(_CODES, "<2h3f", 1, 1, 0.0, 0.0, 0.0),
+        reason="qform and sform of the header differ by 180 degrees",
+    ),
     "slab": Case("a slab of 12 slices", file_of(lambda ct: ct[:, :, 20:32]), reason="the volume measures"),
 }
 ANATOMY = {
