@@ -21,7 +21,8 @@ import SimpleITK as sitk
 from drasclr_core import subject_stages
 from drasclr_core.atlas import write_atlas, write_landmarks
 from drasclr_core.images import read_ct, read_image, resample_isotropic
-from drasclr_core.io import LUNGS
+from drasclr_core.io import LUNGS, read_json
+from drasclr_core.landmarks import LandmarkGrid
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +55,14 @@ def segment(scan: Path, folder: Path) -> None:
 
 def register(scan: Path, folder: Path) -> None:
     """Register the lungs to the atlas (here their own)."""
-    subject_stages.register(folder, folder / "atlas.nii.gz", folder, spacing_mm=4.0, min_dice=0.8, seed=0)
+    atlas = read_image(folder / "atlas.nii.gz")
+    subject_stages.register(folder, atlas, folder, spacing_mm=4.0, min_dice=0.8, seed=0)
 
 
 def cut(scan: Path, folder: Path) -> None:
     """Cut and write the patches of all landmarks."""
-    subject_stages.cut(folder, folder, folder / "landmarks.json", folder, max_invalid_fraction=0.2)
+    grid = LandmarkGrid.from_json(read_json(folder / "landmarks.json"))
+    subject_stages.cut(folder, folder, grid, folder, max_invalid_fraction=0.2)
 
 
 STEPS = (read, read_and_resample, ingest, segment, register, cut)

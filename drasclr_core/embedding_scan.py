@@ -16,7 +16,7 @@ from drasclr_core.embedding import embed_locations, subject_features
 from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_path
 from drasclr_core.lung_weights import check_weights, weights_cache
-from drasclr_core.model_folder import ATLAS, DESCRIPTION, LANDMARKS, WEIGHTS, Model
+from drasclr_core.model_folder import DESCRIPTION, WEIGHTS, Model
 from drasclr_core.subject import Subject
 from drasclr_core.subject_stages import Metrics, cut, ingest, register, segment
 
@@ -61,8 +61,6 @@ class ScanReader:
     Attributes
     ----------
     model : Model
-    folder : path
-        The model's.
     lung_weights : path or None
         Those of lungmask, checked; None where the lungs are found by thresholds.
     settings : dict
@@ -70,7 +68,6 @@ class ScanReader:
     """
 
     model: Model
-    folder: Path
     lung_weights: Path | None
     settings: dict[str, Any] = field(repr=False)
 
@@ -88,20 +85,19 @@ class ScanReader:
         Raises
         ------
         InputError
-            If the model folder lacks a setting, or the weights are missing or not the published ones.
+            If the model has no atlas or lacks a setting, or the weights are missing or not the published ones.
         """
-        if model.folder is None:
-            raise InputError("The model was not loaded from a folder, so its atlas is not known: use load_model.")
+        _ = model.atlas  # read now: an atlas that was replaced is no scan's fault
         given = model.description
         try:
             settings = {name: given[name] for name in ("preprocess", "registration", "patches")}
             settings["seed"], method = given["training"]["seed"], given["segmentation"]["method"]
         except KeyError as error:
             raise InputError(
-                f"{model.folder / DESCRIPTION} does not say {error}: how to read scans for this model is not known."
+                f"{model.folder}/{DESCRIPTION} does not say {error}: how to read scans for this model is not known."
             ) from error
         weights = None if method == "threshold" else check_weights(lung_weights or weights_cache())
-        return cls(model, model.folder, weights, settings)
+        return cls(model, weights, settings)
 
     def align(self, scan: str | Path, work: Path, progress: Progress) -> tuple[Subject, dict[str, Metrics]]:
         """Read a scan, find its lungs and register them, in new folders of `work`.
@@ -126,8 +122,8 @@ class ScanReader:
         progress("finding the lungs")
         metrics["segment"] = segment(read, scan, found, weights=self.lung_weights)
         progress("registering to the atlas")
-        atlas, seed = self.folder / ATLAS, self.settings["seed"]
-        metrics["register"] = register(found, atlas, placed, seed=seed, **self.settings["registration"])
+        seed = self.settings["seed"]
+        metrics["register"] = register(found, self.model.atlas, placed, seed=seed, **self.settings["registration"])
         return Subject(str(scan), read, found, placed), metrics
 
     def cut(self, scan: str | Path, work: Path, progress: Progress) -> tuple[Subject, dict[str, Metrics]]:
@@ -136,8 +132,8 @@ class ScanReader:
         progress("cutting patches")
         patches = work / "patches"
         patches.mkdir()
-        places = (work / "ingest", work / "register", self.folder / LANDMARKS)
-        metrics["patches"] = cut(*places, patches, **self.settings["patches"])
+        places = (work / "ingest", work / "register")
+        metrics["patches"] = cut(*places, self.model.grid, patches, **self.settings["patches"])
         return replace(subject, patches_folder=patches), metrics
 
     def check(self, scan: str | Path, progress: Progress) -> dict[str, Metrics]:

@@ -66,6 +66,17 @@ def coarse_lungs(mask: sitk.Image, spacing_mm: float) -> CoarseLungs | None:
     )
 
 
+def side_values(labels: npt.NDArray[Any]) -> dict[str, int] | None:
+    """Return the label values of the ``right`` (the lower) and ``left`` lung; None unless exactly two are above 0."""
+    lung = labels[labels > 0]
+    if not lung.size:
+        return None
+    right, left = lung.min(), lung.max()
+    if right == left or not ((lung == right) | (lung == left)).all():
+        return None
+    return {"right": right.item(), "left": left.item()}
+
+
 def _lung_box(lung: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64] | None:
     """Return the first and one past the last (z, y, x) index that holds lung."""
     bounds = []
@@ -87,12 +98,11 @@ def _crop(labels: npt.NDArray[Any], start: npt.NDArray[np.int64], shape: npt.NDA
 
 
 def _sides(labels: npt.NDArray[Any]) -> npt.NDArray[np.int8] | None:
-    """Return -1 in the right lung and 1 in the left, or None unless there are exactly two label values."""
-    lung = labels > 0
-    right, left = labels[lung].min(), labels.max()
-    if right == left or not ((labels == right) | (labels == left) | ~lung).all():
+    """Return -1 in the right lung and 1 in the left, or None where `side_values` does."""
+    values = side_values(labels)
+    if values is None:
         return None
-    return (labels == left).astype(np.int8) - (labels == right).astype(np.int8)
+    return (labels == values["left"]).astype(np.int8) - (labels == values["right"]).astype(np.int8)
 
 
 def _block_means(values: npt.NDArray[Any], factors: npt.NDArray[np.int64], geometry: sitk.Image) -> sitk.Image:

@@ -3,9 +3,11 @@
 import logging
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import SimpleITK as sitk
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -13,6 +15,7 @@ from safetensors.torch import load_file, save
 from drasclr_core import __version__
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
+from drasclr_core.images import read_image
 from drasclr_core.io import atomic_path, check_name, file_sha256, read_json, write_json
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.settings import PretrainSettings
@@ -43,7 +46,7 @@ class Model:
     description : dict
         ``model.json``: architecture, preprocessing, settings, versions.
     folder : path, optional
-        Where it was loaded from; a scan is registered to the atlas there.
+        Where it was loaded from, an absolute path.
     sums : dict, optional
         File of the folder -> its sha256 when it was loaded.
     """
@@ -53,6 +56,22 @@ class Model:
     description: dict[str, Any]
     folder: Path | None = None
     sums: dict[str, str] | None = None
+
+    @cached_property
+    def atlas(self) -> sitk.Image:
+        """The lung mask that scans are registered to, read once.
+
+        Raises
+        ------
+        InputError
+            If the model was not loaded from a folder, or the folder now holds another mask.
+        """
+        if self.folder is None or self.sums is None:
+            raise InputError("The model was not loaded from a folder, so its atlas is not known: use load_model.")
+        path = self.folder / ATLAS
+        if not path.is_file() or file_sha256(path) != self.sums[ATLAS]:
+            raise InputError(f"{path} is no longer the file that the model was loaded with: load the model again.")
+        return read_image(path)
 
     @property
     def identity(self) -> dict[str, Any] | None:
@@ -119,7 +138,7 @@ def load_model(folder: str | Path) -> Model:
         If the folder's name is not UTF-8, or a file is missing, is not the one that was written, or does not fit the
         description.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     check_name(folder)
     for name in _PARTS:
         if not (folder / name).is_file():

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from drasclr_core.errors import InputError, QualityError
 from drasclr_core.io import CT, atomic_path
-from drasclr_core.qc_picture import draw_subject
-from drasclr_core.qc_subjects import read_atlas, see
+from drasclr_core.qc_picture import Atlas, draw_subject
+from drasclr_core.qc_subjects import see
 
 if TYPE_CHECKING:
     from drasclr_core.embedding_scan import Progress, ScanReader
@@ -34,7 +34,6 @@ def check_and_draw(
         If the scan is refused. There is no picture of one that cannot be read.
     """
     from drasclr_core.embedding_scan import find_lungs
-    from drasclr_core.model_folder import ATLAS, LANDMARKS
 
     picture.unlink(missing_ok=True)  # an older one would be taken for this scan's
     refusal: InputError | QualityError | None = None
@@ -47,7 +46,7 @@ def check_and_draw(
                 raise
             refusal = error
         progress("drawing")
-        atlas = read_atlas(reader.folder / ATLAS, reader.folder / LANDMARKS) if reader else None
+        atlas = Atlas(reader.model.atlas, reader.model.grid) if reader else None
         image = draw_subject(see(scan, work / "segment", work / "register"), atlas, _title(metrics, refusal))
         with atomic_path(picture) as partial:
             image.save(partial, format="PNG")

@@ -8,8 +8,9 @@ import SimpleITK as sitk
 
 from drasclr_core.ct_metrics import ct_metrics
 from drasclr_core.images import read_ct, read_image, resample_isotropic, write_image
-from drasclr_core.io import CT, LUNGS, TRANSFORM, read_json
+from drasclr_core.io import CT, LUNGS, TRANSFORM
 from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.lung_images import side_values
 from drasclr_core.lungs import LEFT, RIGHT, lung_metrics, segment_lungmask, segment_threshold
 from drasclr_core.patches import STORE, check_valid, cut_patches, patch_starts, write_patches
 from drasclr_core.registration import RegistrationLimits, read_transform, register_to_atlas, write_transform
@@ -32,8 +33,8 @@ def ingest(scan: str | Path, folder: Path, *, spacing_mm: float, axes: str) -> M
 def segment(ingested: str | Path, scan: str | Path, folder: Path, *, weights: Path | None) -> Metrics:
     """Write the lung mask of an ingested volume, ``lungs.nii.gz`` (1 right, 2 left); return what it measures.
 
-    `weights` are lungmask's, checked; None segments by thresholds. The densities are taken from the scan itself, where
-    interpolation has not changed the tail of the histogram.
+    `weights` are lungmask's, checked, which uses a GPU where there is one unless `on_cpu`; None segments by thresholds.
+    The densities are taken from the scan itself, where interpolation has not changed the tail of the histogram.
     """
     ct = read_image(Path(ingested) / CT)
     lungs = segment_threshold(ct) if weights is None else segment_lungmask(ct, weights)
@@ -53,42 +54,38 @@ def _lung_warnings(metrics: Metrics) -> list[str]:
 
 
 def register(
-    segmented: str | Path, atlas_mask: str | Path, folder: Path, *, spacing_mm: float, min_dice: float, seed: int
+    segmented: str | Path, atlas: sitk.Image, folder: Path, *, spacing_mm: float, min_dice: float, seed: int
 ) -> Metrics:
     """Write the transform from atlas to subject, ``atlas_to_subject.mat``; return how well the lungs meet.
 
-    A patient with a single lung is registered by it to the same lung of the atlas, where the atlas tells its lungs
-    apart: all gates are then about this lung.
+    A patient with a single lung is registered by it to the same lung of the atlas mask, where this tells its lungs
+    apart (`lung_images.side_values`): all gates are then about this lung.
     """
-    lungs, atlas = read_image(Path(segmented) / LUNGS), read_image(atlas_mask)
-    side = _single_lung(lungs, atlas)
-    if side is not None:
-        lungs, atlas = lungs == _SIDES[side], atlas == _SIDES[side]
+    lungs = read_image(Path(segmented) / LUNGS)
+    side = _single_lung(lungs)
+    values = side_values(sitk.GetArrayViewFromImage(atlas)) if side else None
+    if side and values:
+        lungs, atlas = lungs == _SIDES[side], atlas == values[side]
     registration = register_to_atlas(
         lungs, atlas, spacing_mm=spacing_mm, seed=seed, limits=RegistrationLimits(min_dice=min_dice)
     )
     write_transform(registration, folder / TRANSFORM)
-    return {**registration.metrics, "registered_lungs": side or "both"}
+    return {**registration.metrics, "registered_lungs": side if side and values else "both"}
 
 
-def _single_lung(lungs: sitk.Image, atlas: sitk.Image) -> str | None:
-    """Return the side of a subject's only lung; None where there are two, or the atlas does not tell its own apart."""
+def _single_lung(lungs: sitk.Image) -> str | None:
+    """Return the side of a subject's only lung; None where there are two."""
     array = sitk.GetArrayViewFromImage(lungs)
     held = {side: int((array == label).sum()) for side, label in _SIDES.items()}
     present = [side for side, count in held.items() if count >= _LEAST_LUNG_SHARE * sum(held.values())]
-    if len(present) != 1:
-        return None
-    array = sitk.GetArrayViewFromImage(atlas)
-    right, left = (int((array == label).sum()) for label in _SIDES.values())
-    return present[0] if right and left and right + left == np.count_nonzero(array) else None
+    return present[0] if len(present) == 1 else None
 
 
 def cut(
-    ingested: str | Path, registered: str | Path, landmarks: str | Path, folder: Path, *, max_invalid_fraction: float
+    ingested: str | Path, registered: str | Path, grid: LandmarkGrid, folder: Path, *, max_invalid_fraction: float
 ) -> Metrics:
     """Write the patches of a subject, ``patches.zarr``; return how many landmarks lie inside its volume."""
     ct = read_image(Path(ingested) / CT)
-    grid = LandmarkGrid.from_json(read_json(landmarks))
     starts_zyx = patch_starts(grid, read_transform(Path(registered) / TRANSFORM), ct)[:, ::-1]
     hu, valid = cut_patches(sitk.GetArrayViewFromImage(ct), starts_zyx, grid.patch_size)
     check_valid(valid, max_invalid_fraction)

@@ -2,13 +2,14 @@
 
 from _job import run
 
-from drasclr_core.io import run_subject_stage
+from drasclr_core.io import read_json, run_subject_stage
+from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.subject_stages import cut
 
 
 def main(job):
     def work(folder):
-        source = (job.input.volume, job.input.transform, job.input.landmarks)
+        source = (job.input.volume, job.input.transform, LandmarkGrid.from_json(read_json(job.input.landmarks)))
         return cut(*source, folder, max_invalid_fraction=job.params.max_invalid_fraction)
 
     upstream = [job.input.volume, job.input.transform]

@@ -2,13 +2,15 @@
 
 from _job import run
 
+from drasclr_core.images import read_image
 from drasclr_core.io import run_subject_stage
 from drasclr_core.subject_stages import register
 
 
 def main(job):
     def work(folder):
-        return register(job.input.lungs, job.input.atlas, folder, seed=job.params.seed, **job.params.settings)
+        atlas = read_image(job.input.atlas)
+        return register(job.input.lungs, atlas, folder, seed=job.params.seed, **job.params.settings)
 
     run_subject_stage(job.output.transform, "register", job.wildcards.id, [job.input.lungs], work)
 

@@ -130,8 +130,8 @@ class Preprocessing:
         limits = {"spacing_mm": 8.0, "min_dice": 0.8, "seed": 0}
         works = {
             segmented: partial(segment, ingested, scan, weights=None),
-            registered: partial(register, segmented, self._atlas_mask, **limits),
-            patches: partial(cut, ingested, registered, self._landmarks, max_invalid_fraction=0.2),
+            registered: partial(register, segmented, sitk.ReadImage(str(self._atlas_mask)), **limits),
+            patches: partial(cut, ingested, registered, self.grid, max_invalid_fraction=0.2),
         }
         records = [self._ingest(scan, folder)]
         for stage, work in works.items():
