@@ -134,7 +134,7 @@ def qc(
             raise InputError(f"--picture draws one scan, not {len(scans)}: call it for each.")
     if lung_weights is not None and model is None:
         raise InputError("--lung-weights are for a model that says lungmask: give --model too.")
-    reader = scan_reader(model, "cpu", lung_weights) if model else None
+    reader = scan_reader(model, "auto", lung_weights) if model else None
     check = reader.check if reader else check_lungs
     if picture is not None:
         from drasclr_core.qc_scan import check_and_draw

@@ -120,7 +120,8 @@ class ScanReader:
         progress("reading and resampling")
         metrics = {"ingest": ingest(scan, read, **self.settings["preprocess"])}
         progress("finding the lungs")
-        metrics["segment"] = segment(read, scan, found, weights=self.lung_weights)
+        on_cpu = self.model.encoder.device.type == "cpu"
+        metrics["segment"] = segment(read, scan, found, weights=self.lung_weights, on_cpu=on_cpu)
         progress("registering to the atlas")
         seed = self.settings["seed"]
         metrics["register"] = register(found, self.model.atlas, placed, seed=seed, **self.settings["registration"])

@@ -60,8 +60,8 @@ def segment_threshold(ct: sitk.Image) -> sitk.Image:
     return _refine(ct, coarse, sides)
 
 
-def segment_lungmask(ct: sitk.Image, weights: Path) -> sitk.Image:
-    """Segment the lungs with lungmask's R231 network, on a GPU where there is one.
+def segment_lungmask(ct: sitk.Image, weights: Path, *, on_cpu: bool = False) -> sitk.Image:
+    """Segment the lungs with lungmask's R231 network.
 
     Parameters
     ----------
@@ -69,6 +69,8 @@ def segment_lungmask(ct: sitk.Image, weights: Path) -> sitk.Image:
         HU, 3D, any orientation.
     weights : Path
         The network's weights, as `lung_weights.check_weights` returns them: checked once, not for every scan.
+    on_cpu : bool
+        Leave a GPU alone; otherwise it is used where there is one.
 
     Returns
     -------
@@ -87,7 +89,9 @@ def segment_lungmask(ct: sitk.Image, weights: Path) -> sitk.Image:
     """
     network = import_lungmask()
     try:
-        inferer = network.LMInferer(modelpath=str(weights), batch_size=_NETWORK_SLICES, tqdm_disable=True)
+        inferer = network.LMInferer(
+            modelpath=str(weights), force_cpu=on_cpu, batch_size=_NETWORK_SLICES, tqdm_disable=True
+        )
     except RuntimeError as error:
         if is_machine_fault(error):
             raise

@@ -30,14 +30,16 @@ def ingest(scan: str | Path, folder: Path, *, spacing_mm: float, axes: str) -> M
     return {**native, "size": list(isotropic.GetSize())}
 
 
-def segment(ingested: str | Path, scan: str | Path, folder: Path, *, weights: Path | None) -> Metrics:
+def segment(
+    ingested: str | Path, scan: str | Path, folder: Path, *, weights: Path | None, on_cpu: bool = False
+) -> Metrics:
     """Write the lung mask of an ingested volume, ``lungs.nii.gz`` (1 right, 2 left); return what it measures.
 
     `weights` are lungmask's, checked, which uses a GPU where there is one unless `on_cpu`; None segments by thresholds.
     The densities are taken from the scan itself, where interpolation has not changed the tail of the histogram.
     """
     ct = read_image(Path(ingested) / CT)
-    lungs = segment_threshold(ct) if weights is None else segment_lungmask(ct, weights)
+    lungs = segment_threshold(ct) if weights is None else segment_lungmask(ct, weights, on_cpu=on_cpu)
     metrics = {**lung_metrics(lungs), **ct_metrics(read_ct(scan), lungs)}
     write_image(lungs, folder / LUNGS)
     method = {"method": "threshold" if weights is None else "lungmask"}

@@ -8,11 +8,12 @@ import pytest
 import zarr
 from scan_model import no_lungs, write_scan, write_scan_model
 
-from drasclr_core import load_model
+from drasclr_core import embedding_scan, load_model
 from drasclr_core.bank import build_bank
 from drasclr_core.embedding import embed_to_folder
 from drasclr_core.embedding_scan import ScanFeatures, ScanReader, check_lungs, landmarks_path, write_features
 from drasclr_core.errors import InputError, QualityError
+from drasclr_core.images import read_image
 from drasclr_core.io import run_subject_stage
 from drasclr_core.model_folder import Model
 from drasclr_core.subject_stages import cut, ingest, register, segment
@@ -38,20 +39,17 @@ def temporary(tmp_path, monkeypatch):
 def through_the_stages(place, folder):
     """Return features (L, D) and the mean (D,) as the workflow makes them: a folder per stage, a bank."""
     scan, model = place / "scan.nii.gz", place / "model"
+    atlas, grid = read_image(model / "lung_mask.nii.gz"), load_model(model).grid
     stages = {name: folder / name for name in ("ingest", "segment", "register", "patches")}
     work = {
         "ingest": lambda at: ingest(scan, at, spacing_mm=5.0, axes="LPS"),
         "segment": lambda at: segment(stages["ingest"], scan, at, weights=None),
-        "register": lambda at: register(
-            stages["segment"], model / "lung_mask.nii.gz", at, spacing_mm=8.0, min_dice=0.8, seed=0
-        ),
-        "patches": lambda at: cut(
-            stages["ingest"], stages["register"], model / "landmarks.json", at, max_invalid_fraction=0.2
-        ),
+        "register": lambda at: register(stages["segment"], atlas, at, spacing_mm=8.0, min_dice=0.8, seed=0),
+        "patches": lambda at: cut(stages["ingest"], stages["register"], grid, at, max_invalid_fraction=0.2),
     }
     for stage, do in work.items():
         assert run_subject_stage(stages[stage], stage, "s", [], do).status == "ok"
-    build_bank([stages["patches"]], ["s"], folder / "bank.zarr", grid=load_model(model).grid, memory_gb=1)
+    build_bank([stages["patches"]], ["s"], folder / "bank.zarr", grid=grid, memory_gb=1)
     embed_to_folder(folder / "bank.zarr", model, folder / "features", threads=1)
     store = zarr.open_group(folder / "features" / "landmarks.zarr", mode="r")
     means = pd.read_parquet(folder / "features" / "features.parquet")
@@ -68,6 +66,38 @@ def test_features_are_those_of_the_stages_and_nothing_stays_behind(place, tmp_pa
     assert found.metrics["register"]["dice"] > 0.9
     assert found.metrics["register"]["determinant"] == pytest.approx(1.1**3, rel=0.05)
     assert list(temporary.iterdir()) == []
+
+
+def test_a_model_is_used_from_any_folder(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(place)
+    model = load_model("model")
+    monkeypatch.chdir(tmp_path)
+    assert model.embed(place / "scan.nii.gz").valid.all()
+
+
+def test_an_atlas_that_was_replaced_since_is_refused(place, tmp_path):
+    model = load_model(write_scan_model(tmp_path / "model"))
+    (tmp_path / "model" / "lung_mask.nii.gz").write_bytes(b"another")
+    with pytest.raises(InputError, match=r"lung_mask\.nii\.gz is no longer the file that the model was loaded with"):
+        model.embed(place / "scan.nii.gz")
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_the_lungs_are_found_where_the_model_computes(place, monkeypatch, device):
+    def stop(*places, on_cpu, **settings):
+        raise RuntimeError(f"on_cpu={on_cpu}")
+
+    model = load_model(place / "model")
+    model.encoder.to(device)  # "meta" stands for a GPU: there is none here
+    monkeypatch.setattr(embedding_scan, "segment", stop)
+    with pytest.raises(RuntimeError, match=f"on_cpu={device == 'cpu'}"):
+        model.embed(place / "scan.nii.gz")
+
+
+def test_landmarks_are_those_that_were_loaded(place, tmp_path):
+    model = load_model(write_scan_model(tmp_path / "model"))
+    (tmp_path / "model" / "landmarks.json").write_text("{}")
+    assert len(model.embed(place / "scan.nii.gz").landmarks) == len(model.grid)
 
 
 def test_a_scan_without_lungs_is_refused_and_leaves_nothing(place, tmp_path, temporary):

@@ -197,6 +197,17 @@ def test_lungmask_is_called_as_its_own_api_is(random_weights):
     assert found.IsSameImageGeometryAs(ct)
 
 
+def test_a_gpu_is_left_alone_on_request(random_weights, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    network, devices = lung_weights.import_lungmask(), []
+    monkeypatch.setattr("torch.nn.Module.to", lambda module, device: devices.append(device.type))
+    monkeypatch.setattr(network.LMInferer, "apply", lambda inferer, ct: sitk.GetArrayFromImage(ct))
+    ct = thorax((4.0, 4.0, 4.0)).ct[:, :, 30:32]
+    for on_cpu in (True, False):
+        segment_lungmask(ct, random_weights, on_cpu=on_cpu)
+    assert devices == ["cpu", "cuda"]
+
+
 def test_missing_weights_say_how_to_get_them(tmp_path):
     with pytest.raises(InputError, match=r"drasclr fetch-weights.*segmentation\.weights"):
         lung_weights.check_weights(tmp_path / "none.pth")
