@@ -55,6 +55,7 @@ def clinic(folder, images, **exclude_reason):
         "roles": {"copd": "clinic"},
         "atlases": {"healthy": {"mask": str(folder / "atlas.nii.gz")}},
         "preprocess.max_excluded_fraction": 0.5,
+        "pretrain.epochs": 0,  # nothing is trained: three subjects would be too few
     }
     return changed(CONFIG, changes)
 
