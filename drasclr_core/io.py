@@ -10,10 +10,11 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from glob import escape
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from drasclr_core import __version__
@@ -73,18 +74,27 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
 
     An empty folder already at `path` (Snakemake makes one before the job) or an older result is replaced. What a killed
     writer of the same path has left is removed: there is one at a time.
+
+    Raises
+    ------
+    RuntimeError
+        If another writer of the same path has removed the folder, which some libraries make again without a word.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_partials(path)
     partial = _beside(path)
     partial.chmod(0o777 & ~_umask())
+    made = os.open(partial, os.O_RDONLY)  # while it is open no other folder gets its number
     try:
         yield partial
+        if not (partial.exists() and os.path.samestat(partial.stat(), os.fstat(made))):
+            raise RuntimeError(f"{partial} was removed while it was written: does another job write {path} too?")
         if path.exists():
             os.replace(path, _beside(path))  # aside: an older result is never seen half removed
         os.replace(partial, path)
     finally:
+        os.close(made)
         _remove_partials(path)
 
 
@@ -93,8 +103,11 @@ def _beside(path: Path) -> Path:
 
 
 def _remove_partials(path: Path) -> None:
-    for partial in path.parent.glob(f".{escape(path.name)}.????????"):
-        shutil.rmtree(partial, ignore_errors=True)
+    for partial in [*path.parent.glob(f".{escape(path.name)}.????????")]:
+        with suppress(FileNotFoundError):
+            # Renamed first: a writer that is alive after all would go on in what has not been removed yet.
+            gone = partial.rename(path.with_name(f".{path.name}.{token_hex(4)}"))
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 def check_name(path: Path) -> None:

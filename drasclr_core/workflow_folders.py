@@ -6,6 +6,8 @@ import os
 import shutil
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
+from glob import glob
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +19,7 @@ LOCK = ".workflow.lock"
 
 
 def hold_results(results: Path) -> IO[str]:
-    """Keep every other workflow out of a folder of results until this process ends, however it ends.
+    """Keep every other workflow out of a folder of results until this process and its jobs end, however they end.
 
     Snakemake's own lock lies in the working directory: it tells nothing of a workflow in another one, of which
     ``results`` is a link to the same folder.
@@ -25,29 +27,50 @@ def hold_results(results: Path) -> IO[str]:
     Returns
     -------
     file
-        To be kept open.
+        To be kept open, and inherited by the jobs.
 
     Raises
     ------
     InputError
-        If another workflow is there.
+        If another workflow is there, or jobs of one that was killed.
     """
     results.mkdir(parents=True, exist_ok=True)
     lock = (results / LOCK).open("a+")
     lock.seek(0)
+    holder = lock.read().strip()
     refusal = InputError(
-        f"Another workflow writes to {results.resolve()} ({lock.read().strip()}): wait for it or end it, then start "
-        f"again. Only if that machine is dead, remove {lock.name}."
+        f"Another workflow writes to {results.resolve()} ({holder}): wait for it or end it, then start again. Only if "
+        f"that machine is dead, remove {lock.name}."
     )
     try:
         lock_or_refuse(lock, refusal)
     except InputError:
         lock.close()
+        left = _processes_with(results.resolve() / LOCK)
+        if left and holder not in map(_name, left):
+            raise InputError(
+                f"Jobs of a workflow that was killed still write to {results.resolve()} (processes "
+                f"{', '.join(map(str, left))}): wait for them or end them, then start again."
+            ) from None
         raise
     lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    lock.write(f"{_name(os.getpid())}\n")
     lock.flush()
     return lock
+
+
+def _name(process: int) -> str:
+    return f"process {process} on {socket.gethostname()}"
+
+
+def _processes_with(path: Path) -> list[int]:
+    """Return the processes of this machine that have a file open; none where the system does not tell (Linux does)."""
+    found = set()
+    for link in glob("/proc/[0-9]*/fd/*"):
+        with suppress(OSError):  # it has just been closed, or is another user's
+            if os.readlink(link) == str(path):
+                found.add(int(link.split("/")[2]))
+    return sorted(found)
 
 
 def register_temporary(registry: Path, folders: Iterable[str | Path], scripts: Path) -> IO[str]:

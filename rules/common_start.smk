@@ -2,6 +2,8 @@
 
 import tempfile
 
+from snakemake.shell import shell
+
 from drasclr_core.workflow_folders import hold_results, register_temporary
 
 
@@ -17,11 +19,20 @@ def keep_temporary_files_together():
         [tempfile.tempdir, runtime_cache],
         scripts=Path(".snakemake/scripts"),
     )
+    let_jobs_hold(workflow.temporary)
 
 
 def keep_others_out():
     """Refuse to start where another workflow writes to the same results; hold them until this one ends."""
     workflow.results_lock = checked(hold_results, Path("results"))
+    let_jobs_hold(workflow.results_lock)
+
+
+def let_jobs_hold(lock):
+    """Let every local job inherit a locked file: they live on where Snakemake alone is killed, and so does the lock."""
+    started_with = shell._process_args  # what Snakemake gives to Popen for each of them
+    inherited = started_with.get("pass_fds", ())
+    started_with["pass_fds"] = (*inherited, lock.fileno())
 
 
 def schedule_when_jobs_end():

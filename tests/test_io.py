@@ -211,3 +211,21 @@ def test_a_lost_disk_says_nothing_of_a_scan(tmp_path, monkeypatch, error):
     else:
         with pytest.raises(OSError, match="lost"):
             readable_size(tmp_path)
+
+
+def test_a_folder_that_another_writer_removed_is_not_published(tmp_path):
+    """It was made again, as zarr does for every file that it writes, and lacks what was written before."""
+    target = tmp_path / "bank"
+
+    def write():
+        with atomic_directory(target) as partial:
+            (partial / "early").touch()
+            with atomic_directory(target) as other:
+                (other / "whole").touch()
+            partial.mkdir()
+            (partial / "late").touch()
+
+    with pytest.raises(RuntimeError, match=r"was removed while it was written: does another job write .*bank too"):
+        write()
+    assert os.listdir(target) == ["whole"]
+    assert os.listdir(tmp_path) == ["bank"]

@@ -62,6 +62,17 @@ def test_results_are_for_one_workflow_until_it_ends(tmp_path):
     hold_results(results).close()
 
 
+def test_jobs_that_outlive_their_workflow_keep_the_next_one_out(tmp_path):
+    lock = hold_results(tmp_path)
+    job = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock.fileno()])
+    lock.close()
+    told = rf"Jobs of a workflow that was killed still write to {tmp_path} \(processes {job.pid}\): wait for them"
+    with pytest.raises(InputError, match=told):
+        hold_results(tmp_path)
+    job.communicate(b"\n")
+    hold_results(tmp_path).close()
+
+
 def test_the_temporary_folders_of_a_killed_process_are_removed(tmp_path, registered):
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / "tmp1.py").touch()
