@@ -25,8 +25,7 @@ rule register_lungs:
     conda:
         "../envs/core.yaml"
     params:
-        settings=config["registration"],
-        seed=config["seed"],
+        settings={**config["registration"], "seed": config["seed"]},
         version=STAGE_VERSIONS["register"],
     script:
         "../workflow_scripts/register_lungs.py"
@@ -47,7 +46,7 @@ rule cut_patches:
     conda:
         "../envs/core.yaml"
     params:
-        max_invalid_fraction=config["patches"]["max_invalid_fraction"],
+        settings=config["patches"],
         version=STAGE_VERSIONS["patches"],
     script:
         "../workflow_scripts/cut_patches.py"

@@ -23,8 +23,7 @@ rule simulate_scan:
     conda:
         "../envs/core.yaml"
     params:
-        seed=config["seed"],
-        spacing_mm=phantom_spacing,
+        settings=phantom_settings,
         version=STAGE_VERSIONS["simulate"],
     script:
         "../workflow_scripts/simulate_scan.py"
@@ -73,7 +72,9 @@ rule assign_folds:
         "../envs/core.yaml"
     params:
         ids=cohort_ids,
-        folds=config["evaluation"]["folds"],
-        seed=config["seed"],
+        settings={
+            "folds": config["evaluation"]["folds"],
+            "seed": config["seed"],
+        },
     script:
         "../workflow_scripts/assign_folds.py"

@@ -98,8 +98,9 @@ def phantom_folder(wildcards):
     )
 
 
-def phantom_spacing(wildcards):
-    return config["cohorts"][wildcards.cohort]["phantom"]["spacing_mm"]
+def phantom_settings(wildcards):
+    phantom = config["cohorts"][wildcards.cohort]["phantom"]
+    return {"seed": config["seed"], "spacing_mm": phantom["spacing_mm"]}
 
 
 def scan_path(wildcards):
@@ -110,10 +111,13 @@ def scan_path(wildcards):
     return str(table.parent / rows(wildcards.cohort)[wildcards.id]["image"])
 
 
-def scan_size(wildcards):
-    """Return a scan's bytes or a folder's files, None if unreadable: if mended it is read again, a copy is not."""
-    # Not more: to look at each slice of each scan at every start would take minutes.
-    return None if is_phantom(wildcards.cohort) else readable_size(scan_path(wildcards))
+def listed(wildcards):
+    """Return what is known of a participant before the scan is read: a mended one is read again, a copy is not."""
+    scan = scan_path(wildcards)
+    # Not more than bytes, or files: to look at each slice of each scan at every start would take minutes.
+    size = None if is_phantom(wildcards.cohort) else readable_size(scan)
+    reason = rows(wildcards.cohort)[wildcards.id].get("exclude_reason") or None
+    return {"scan": scan, "scan_size": size, "exclude_reason": reason}
 
 
 def segmentation_weights():
@@ -124,10 +128,6 @@ def segmentation_weights():
 
 def cohort_ids(wildcards):
     return sorted(rows(wildcards.cohort))
-
-
-def exclude_reason(wildcards):
-    return rows(wildcards.cohort)[wildcards.id].get("exclude_reason") or None
 
 
 def every_id(pattern):

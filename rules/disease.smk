@@ -42,9 +42,11 @@ rule probe_disease:
         "../envs/core.yaml"
     params:
         runs=probed_runs,
-        reference=REFERENCE_RUN,
-        readout=config["evaluation"]["readout"],
-        seed=config["seed"],
+        settings={
+            "reference": REFERENCE_RUN,
+            "readout": config["evaluation"]["readout"],
+            "seed": config["seed"],
+        },
     script:
         "../workflow_scripts/probe_disease.py"
 

@@ -28,9 +28,11 @@ rule mask_emphysema:
     resources:
         gres=gpus(config["pretrain"]["device"]),
     params:
-        stride=config["dense"]["stride"],
-        block=config["dense"]["block"],
-        device=config["pretrain"]["device"],
+        sliding={
+            "stride": config["dense"]["stride"],
+            "block": config["dense"]["block"],
+            "device": config["pretrain"]["device"],
+        },
         version=DETECTION_VERSIONS["mask"],
     script:
         "../workflow_scripts/mask_emphysema.py"

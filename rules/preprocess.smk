@@ -20,11 +20,10 @@ rule ingest_scan:
     conda:
         "../envs/core.yaml"
     params:
-        scan=scan_path,
-        scan_size=scan_size,
-        exclude_reason=exclude_reason,
-        axes=config["preprocess"]["axes"],
-        spacing_mm=config["preprocess"]["spacing_mm"],
+        listed=listed,
+        settings={
+            key: config["preprocess"][key] for key in ("axes", "spacing_mm")
+        },
         version=STAGE_VERSIONS["ingest"],
     script:
         "../workflow_scripts/ingest_scan.py"
@@ -46,8 +45,7 @@ rule segment_lungs:
         "../envs/core.yaml"
     params:
         scan=scan_path,
-        method=config["segmentation"]["method"],
-        weights=config["segmentation"]["weights"],
+        settings=config["segmentation"],
         version=STAGE_VERSIONS["segment"],
     script:
         "../workflow_scripts/segment_lungs.py"

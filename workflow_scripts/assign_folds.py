@@ -6,7 +6,7 @@ from drasclr_core.folds import assign_folds, write_folds
 
 
 def main(job):
-    write_folds(assign_folds(job.params.ids, job.params.folds, job.params.seed), job.output.folds)
+    write_folds(assign_folds(job.params.ids, **job.params.settings), job.output.folds)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from drasclr_core.subject_stages import cut
 def main(job):
     def work(folder):
         source = (job.input.volume, job.input.transform, LandmarkGrid.from_json(read_json(job.input.landmarks)))
-        return cut(*source, folder, max_invalid_fraction=job.params.max_invalid_fraction)
+        return cut(*source, folder, **job.params.settings)
 
     upstream = [job.input.volume, job.input.transform]
     run_subject_stage(job.output.patches, "patches", job.wildcards.id, upstream, work)

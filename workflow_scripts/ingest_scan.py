@@ -7,10 +7,12 @@ from drasclr_core.subject_stages import ingest
 
 
 def main(job):
-    def work(folder):
-        return ingest(job.params.scan, folder, spacing_mm=job.params.spacing_mm, axes=job.params.axes)
+    listed = job.params.listed
 
-    run_subject_stage(job.output.volume, "ingest", job.wildcards.id, [], work, job.params.exclude_reason)
+    def work(folder):
+        return ingest(listed["scan"], folder, **job.params.settings)
+
+    run_subject_stage(job.output.volume, "ingest", job.wildcards.id, [], work, listed["exclude_reason"])
 
 
 if __name__ == "__main__":

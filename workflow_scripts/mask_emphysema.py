@@ -14,17 +14,18 @@ from drasclr_core.subject import Subject
 
 def main(job):
     name, upstream = job.wildcards.id, [job.input.volume, job.input.lungs, job.input.transform]
+    steps = dict(job.params.sliding)
+    device = steps.pop("device")
 
     # Outside the stage: a broken model or detector would exclude everybody. One thread, whatever the cores: the last
     # bits depend on it, and many subjects run beside each other.
-    model = load_model_to(job.input.model, job.params.device, threads=1)
+    model = load_model_to(job.input.model, device, threads=1)
     fold = read_folds(job.input.folds)[name]
     detectors = load_detectors(Path(job.input.detectors), fold, model)
 
     def work(folder):
         subject = Subject(name, *map(Path, upstream))
         truth = Path(job.input.phantom) / "truth.nii.gz" if job.input.phantom else None
-        steps = {"stride": job.params.stride, "block": job.params.block}
         return {"fold": fold, **mask_subject(subject, detectors, folder, truth=truth, **steps)}
 
     run_subject_stage(job.output.masks, "dense", name, upstream, work)

@@ -14,9 +14,7 @@ def main(job):
         dict(zip(job.params.runs, features, strict=True)),
         read_cohort(job.input.disease),
         read_folds(job.input.folds),
-        reference=job.params.reference,
-        readout=job.params.readout,
-        seed=job.params.seed,
+        **job.params.settings,
     )
     write_json(job.output.probe, result)
 

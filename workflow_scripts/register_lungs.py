@@ -10,7 +10,7 @@ from drasclr_core.subject_stages import register
 def main(job):
     def work(folder):
         atlas = read_image(job.input.atlas)
-        return register(job.input.lungs, atlas, folder, seed=job.params.seed, **job.params.settings)
+        return register(job.input.lungs, atlas, folder, **job.params.settings)
 
     run_subject_stage(job.output.transform, "register", job.wildcards.id, [job.input.lungs], work)
 

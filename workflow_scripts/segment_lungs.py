@@ -8,8 +8,9 @@ from drasclr_core.subject_stages import segment
 
 
 def main(job):
+    settings = job.params.settings
     # Here: inside the stage, bad weights would exclude everybody.
-    weights = check_weights(job.params.weights) if job.params.method == "lungmask" else None
+    weights = check_weights(settings["weights"]) if settings["method"] == "lungmask" else None
 
     def work(folder):
         return segment(job.input.volume, job.params.scan, folder, weights=weights)

@@ -8,8 +8,10 @@ from drasclr_core.phantom import simulate_subject
 
 
 def main(job):
+    seed, spacing_mm = job.params.settings["seed"], tuple(job.params.settings["spacing_mm"])
+
     def work(folder):
-        phantom = simulate_subject(job.wildcards.id, job.params.seed, tuple(job.params.spacing_mm))
+        phantom = simulate_subject(job.wildcards.id, seed, spacing_mm)
         for name in ("ct", "truth", "lungs"):
             write_image(getattr(phantom, name), folder / f"{name}.nii.gz")
         return {"row": phantom.row, "burdens": dict(phantom.burdens), "boxes": phantom.boxes}

@@ -63,7 +63,10 @@ def full_disk(folder):
     job = {
         "input": {},
         "output": {"volume": str(folder / "disk" / "p1")},
-        "params": {"scan": str(scan), "exclude_reason": None, "spacing_mm": 5.0, "axes": "LPS"},
+        "params": {
+            "listed": {"scan": str(scan), "exclude_reason": None},
+            "settings": {"spacing_mm": 5.0, "axes": "LPS"},
+        },
         "wildcards": {"id": "p1"},
     }
     script = str(ROOT / "workflow_scripts" / "ingest_scan.py")
