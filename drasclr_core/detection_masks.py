@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ def auroc_of_counts(counts: npt.ArrayLike) -> float | None:
 
 
 def summarise_masks(
-    folders: Iterable[str | Path], gold: Mapping[str, float], wanted: int | None = None
+    folders: Iterable[str | Path], gold: Mapping[str, float], included: Container[str], wanted: int | None = None
 ) -> dict[str, Any]:
     """Return the masks of a cohort in figures.
 
@@ -134,26 +134,29 @@ def summarise_masks(
         Of the subjects, as `mask_subject` filled them, each with its record; in the order in which they were drawn.
     gold : mapping
         Participant id -> GOLD stage (-1 PRISm); who lacks one is absent.
+    included : container of str
+        Participant ids. Cutting patches, which may exclude a subject, is no stage before its masks.
     wanted : int, optional
-        Of the subjects that are not excluded, as many, the first drawn; the others were spares.
+        Of the included, as many, the first drawn; the others were spares.
 
     Returns
     -------
     dict
         JSON-able: ``notes``, which subtype lacks masks and why; ``subjects``, each with ``participant_id, gold, fold``
         and per subtype ``fraction`` and what else is known, or ``reason``, why there is no mask of it; ``excluded``,
-        those without any; and ``pooled``, where the truth is known: of each subtype ``auroc`` over the lung voxels of
-        all subjects together, ``mean_dice`` and ``mean_auroc`` over ``n_dice`` and ``n_auroc`` subjects.
+        the others; and ``pooled``, where the truth is known: of each subtype ``auroc`` over the lung voxels of all
+        subjects together, ``mean_dice`` and ``mean_auroc`` over ``n_dice`` and ``n_auroc`` subjects.
     """
     records = [read_record(folder) for folder in folders]
-    used = [record for record in records if not record.excluded][:wanted]
+    left_out = {record.participant_id for record in records if record.excluded or record.participant_id not in included}
+    used = [record for record in records if record.participant_id not in left_out][:wanted]
     subjects = []
     for record in used:
         figures = {name: {k: v for k, v in record.metrics[name].items() if k != "counts"} for name in SUBTYPES}
         who = {"participant_id": record.participant_id, "gold": gold.get(record.participant_id)}
         subjects.append({**who, "fold": record.metrics["fold"], **figures})
     pooled = {name: _pooled([record.metrics[name] for record in used]) for name in SUBTYPES}
-    excluded = [record.participant_id for record in records if record.excluded]
+    excluded = [record.participant_id for record in records if record.participant_id in left_out]
     return {"notes": list(_notes(used)), "subjects": subjects, "excluded": excluded, "pooled": pooled}
 
 

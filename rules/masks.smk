@@ -1,6 +1,6 @@
 """Slide the fine-tuned detectors over the lungs (paper section 4.3.1, Figures 3 and 4).
 
-Reads:   ingest, segment, register of a subject; a run's model and detector; a phantom's truth
+Reads:   ingest, segment, register of a subject; a run's model and detector; a phantom's truth; included.tsv
 Writes:  results/{cohort}/{atlas}/runs/{run}/dense/{id}/  {subtype}.nii.gz: 255 times the probability; record.json
          results/{cohort}/{atlas}/runs/{run}/dense.json   all masks in figures
 Config:  dense, preprocess.max_excluded_fraction, pretrain.cpu_threads, pretrain.device
@@ -42,6 +42,7 @@ rule summarise_masks:
     input:
         masks=masks,
         participants="results/{cohort}/participants.tsv",
+        included="results/{cohort}/{atlas}/included.tsv",
         code=core("detection_masks"),
     output:
         summary="results/{cohort}/{atlas}/runs/{run}/dense.json",

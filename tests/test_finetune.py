@@ -208,13 +208,18 @@ def test_a_mask_is_written_and_judged_by_the_truth(tmp_path):
     write_record(folder, Record("a", "dense", "ok", metrics=metrics))
     (tmp_path / "b").mkdir()
     write_record(tmp_path / "b", Record("b", "dense", "excluded", reason="no lungs"))
-    summary = summarise_masks([tmp_path / "c", folder, tmp_path / "b"], {"a": 2.0})
+    everybody = {"a", "b", "c"}
+    summary = summarise_masks([tmp_path / "c", folder, tmp_path / "b"], {"a": 2.0}, everybody)
     assert summary["notes"] == ["centrilobular: 1 of 2 subjects without a mask: no detector."]
     assert summary["pooled"]["centrilobular"]["n_auroc"] == 1
     assert summary["subjects"].pop(0)["centrilobular"] == {"reason": "no detector"}
     assert summary["excluded"] == ["b"]
     assert summary["subjects"][0]["gold"] == 2.0
     drawn = [tmp_path / "b", folder, tmp_path / "c"]  # the third is a spare for the first
-    assert summarise_masks(drawn, {"a": 2.0}, wanted=1) == summarise_masks(drawn[:2], {"a": 2.0})
+    assert summarise_masks(drawn, {"a": 2.0}, everybody, 1) == summarise_masks(drawn[:2], {"a": 2.0}, everybody)
+    without = summarise_masks(drawn, {"a": 2.0}, {"b", "c"})  # a's patches lie outside the scan
+    assert without["excluded"] == ["b", "a"]
+    assert [subject["participant_id"] for subject in without["subjects"]] == ["c"]
+    assert without["pooled"]["centrilobular"] is None
     assert "counts" not in summary["subjects"][0]["paraseptal"]
     assert summary["pooled"]["paraseptal"]["auroc"] == metrics["paraseptal"]["auroc"]

@@ -4,13 +4,14 @@ from _job import run
 
 from drasclr_core.cohort import read_participant_rows
 from drasclr_core.detection_masks import summarise_masks
+from drasclr_core.flow import read_included
 from drasclr_core.io import write_json
 
 
 def main(job):
-    rows = read_participant_rows(job.input.participants)
+    rows, included = read_participant_rows(job.input.participants), set(read_included(job.input.included))
     gold = {row["participant_id"]: float(row["gold"]) for row in rows if row.get("gold")}
-    write_json(job.output.summary, summarise_masks(job.input.masks, gold, job.params.subjects))
+    write_json(job.output.summary, summarise_masks(job.input.masks, gold, included, job.params.subjects))
 
 
 if __name__ == "__main__":
