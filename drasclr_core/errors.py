@@ -1,6 +1,7 @@
 """The two errors that are the user's to mend; every other exception is a bug or a broken machine."""
 
 import errno
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -12,7 +13,18 @@ class InputError(Exception):
 
 
 class QualityError(Exception):
-    """One subject's data is readable but not good enough; the message gives the measurement and its limit."""
+    """One subject's data is readable but not good enough; the message gives the measurement and its limit.
+
+    Parameters
+    ----------
+    message : str
+    metrics : mapping, optional
+        All that was measured, for the record.
+    """
+
+    def __init__(self, message: str, metrics: Mapping[str, float] | None = None) -> None:
+        super().__init__(message)
+        self.metrics = dict(metrics or {})
 
 
 _FAULTS_OF_A_PATH = {

@@ -210,7 +210,8 @@ def run_subject_stage(
         Folders of the stages this one reads. If one is excluded, so is this, for the same reason.
     work : callable
         Called with the folder under construction; writes its files there and returns the record's metrics.
-        InputError and QualityError exclude the subject; any other exception leaves nothing behind and is raised.
+        InputError and QualityError exclude the subject, the latter with its metrics; any other exception leaves nothing
+        behind and is raised.
     exclude_reason : str, optional
         A reason to exclude the subject without any work (the participants table's `exclude_reason`).
 
@@ -228,6 +229,7 @@ def run_subject_stage(
                 metrics = work(partial)
             except (InputError, QualityError) as error:
                 excluded_by, reason = stage, str(error)
+                metrics = error.metrics if isinstance(error, QualityError) else {}
                 logger.warning("%s excluded by %s: %s", participant_id, stage, reason)
                 _empty(partial)
             except Exception as error:

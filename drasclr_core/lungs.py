@@ -125,28 +125,27 @@ def lung_metrics(
     Raises
     ------
     QualityError
-        If there is too little lung, or too much of it on the volume's faces.
+        If there is too little lung, or too much of it on the volume's faces; with what was measured.
     """
     array = sitk.GetArrayViewFromImage(mask)
     voxel_l = float(np.prod(mask.GetSpacing())) * 1e-6
     right_l, left_l = (int((array == label).sum()) * voxel_l for label in (RIGHT, LEFT))
+    metrics = {"right_lung_l": right_l, "left_lung_l": left_l, "lung_l": right_l + left_l}
     if right_l + left_l <= least_lung_l:
         raise QualityError(
             f"the lungs hold {right_l + left_l:.2f} l, more than {least_lung_l:g} l is needed: is this a chest CT, "
-            "with its lungs inside the field of view?"
+            "with its lungs inside the field of view?",
+            metrics,
         )
     face, border = _worst_face(array > 0, mask)
+    metrics["touches_border_fraction"] = border
     if border > most_border_fraction:
         raise QualityError(
             f"the lungs are cut off: {border:.0%} of their cross-section lies on the {face} face of the volume, "
-            f"at most {most_border_fraction:.0%} is allowed: give a scan of the whole lungs."
+            f"at most {most_border_fraction:.0%} is allowed: give a scan of the whole lungs.",
+            metrics,
         )
-    return {
-        "right_lung_l": right_l,
-        "left_lung_l": left_l,
-        "lung_l": right_l + left_l,
-        "touches_border_fraction": border,
-    }
+    return metrics
 
 
 def _worst_face(lung: BoolArray, mask: sitk.Image) -> tuple[str, float]:

@@ -110,7 +110,7 @@ def register_to_atlas(
     InputError
         If the atlas mask is empty.
     QualityError
-        If the subject's mask is empty, or no start leads to a result within the limits.
+        If the subject's mask is empty, or no start leads to a result within the limits; with the best one's metrics.
 
     References
     ----------
@@ -134,7 +134,8 @@ def register_to_atlas(
         if best is None or found.metrics["dice"] > best.metrics["dice"]:
             best = found
     faults = "; ".join(_faults(best.metrics, limits)) if best else "ANTs found no overlap"
-    raise QualityError(f"no affine to the atlas is good enough after {MAX_STARTS} starts: {faults}.")
+    message = f"no affine to the atlas is good enough after {MAX_STARTS} starts: {faults}."
+    raise QualityError(message, best.metrics if best else None)
 
 
 def write_transform(registration: Registration, path: str | Path) -> None:

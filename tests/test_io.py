@@ -229,3 +229,9 @@ def test_a_folder_that_another_writer_removed_is_not_published(tmp_path):
         write()
     assert os.listdir(target) == ["whole"]
     assert os.listdir(tmp_path) == ["bank"]
+
+
+def test_what_was_measured_before_a_refusal_is_in_the_record(tmp_path):
+    work = failing(QualityError("dice is 0.7, allowed 0.8 to inf", {"dice": 0.7}))
+    assert run_subject_stage(tmp_path / "s1", "register", "s1", [], work).metrics == {"dice": 0.7}
+    assert read_record(tmp_path / "s1").metrics == {"dice": 0.7}

@@ -162,15 +162,17 @@ def test_the_face_that_cuts_the_lungs_is_named(axis, index, face, mirrored):
     mask = mask_of(array)
     if mirrored:
         mask = sitk.Flip(mask, [True, True, True])
-    with pytest.raises(QualityError, match=f"100% .* on the {face} face"):
+    with pytest.raises(QualityError, match=f"100% .* on the {face} face") as caught:
         lung_metrics(mask)
+    assert caught.value.metrics["touches_border_fraction"] == 1
 
 
 def test_too_little_lung_is_refused():
     array = np.zeros((10, 10, 10))
     array[2:8, 2:8, 2:8] = LEFT
-    with pytest.raises(QualityError, match=r"0\.22 l, more than 0\.5 l"):
+    with pytest.raises(QualityError, match=r"0\.22 l, more than 0\.5 l") as caught:
         lung_metrics(mask_of(array))
+    assert caught.value.metrics == pytest.approx({"right_lung_l": 0, "left_lung_l": 0.216, "lung_l": 0.216})
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ from drasclr_core.registration import Registration, write_transform
 
 SEGMENT = {"lung_l": 2.5, "right_lung_l": 1.3, "left_lung_l": 1.2, "laa950_pct": 4.0, "mean_lung_hu": -860.0}
 REGISTER = {"dice": 0.93, "determinant": 1.1, "centroid_distance_mm": 2.0, "rotation_deg": 3.0}
+BEFORE_GATE = {"lung_l", "right_lung_l", "left_lung_l", *REGISTER}
+"""What is known of a subject that the same stage refuses."""
 
 
 class Cohort:
@@ -46,7 +48,9 @@ class Cohort:
         return files
 
     def _stage(self, folder, name, excluded_by, passed, metrics):
-        state = ("ok", None, None, metrics) if passed else ("excluded", excluded_by, "why", {})
+        known = BEFORE_GATE if excluded_by == folder.name else ()
+        refused = {measure: value for measure, value in metrics.items() if measure in known}
+        state = ("ok", None, None, metrics) if passed else ("excluded", excluded_by, "why", refused)
         write_record(folder, Record(name, folder.name, *state))
 
 
@@ -81,8 +85,8 @@ def test_a_picture_and_the_figures_of_each(cohort):
         "voxel_mm": 6.0,
     }
     assert rows["a"].warnings == ["small"]
-    assert "dice" not in rows["b"].measures
-    assert rows["c"].measures == {"voxel_mm": 6.0}
+    assert rows["b"].measures == {name: value for name, value in rows["a"].measures.items() if name != "inside_pct"}
+    assert rows["c"].measures == {"volume_l": 2.5, "right_l": 1.3, "left_l": 1.2, "voxel_mm": 6.0}
     widths = [pixels_of(cohort.folder / rows[name].picture).shape[1] for name in "abc"]
     assert [rows[name].size_px[0] for name in "abc"] == widths
     assert widths == sorted(widths, reverse=True)

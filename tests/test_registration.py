@@ -164,12 +164,14 @@ def test_every_missed_limit_is_named_with_its_measurement(subject, atlas, monkey
         register_to_atlas(subject, atlas, spacing_mm=8.0)
     for part in ("dice is 0, allowed 0.8 to", "determinant is -2.5, allowed 0.2 to 5", "scale_max is 2.5", "to 30"):
         assert part in str(caught.value)
+    assert (caught.value.metrics["dice"], caught.value.metrics["determinant"]) == (0, pytest.approx(-2.5))
 
 
 def test_when_ants_finds_nothing_the_subject_is_excluded(subject, atlas, monkeypatch):
     fake_ants(monkeypatch, [None] * 4)
-    with pytest.raises(QualityError, match="no overlap"):
+    with pytest.raises(QualityError, match="no overlap") as caught:
         register_to_atlas(subject, atlas, spacing_mm=8.0)
+    assert caught.value.metrics == {}
 
 
 def test_empty_masks_are_refused(subject, atlas):
