@@ -6,10 +6,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from drasclr_core.errors import InputError
-from drasclr_core.images import read_image, write_image
+from drasclr_core.images import read_image, without_text, write_image
 from drasclr_core.io import LUNGS, RECORD, atomic_path, read_record, write_json
 from drasclr_core.landmark_files import load_corners
 from drasclr_core.landmarks import Convention, LandmarkGrid
+from drasclr_core.scan_files import read_file
 
 
 def read_atlas_mask(source: str | Path, spacing_mm: float) -> sitk.Image:
@@ -25,7 +26,7 @@ def read_atlas_mask(source: str | Path, spacing_mm: float) -> sitk.Image:
     Raises
     ------
     InputError
-        If the participant is excluded, or the spacing differs.
+        If the participant is excluded, the file cannot be read, or the spacing differs.
     """
     source = Path(source)
     if (source / RECORD).exists():
@@ -34,8 +35,9 @@ def read_atlas_mask(source: str | Path, spacing_mm: float) -> sitk.Image:
             raise InputError(
                 f"The atlas participant {record.participant_id} is excluded ({record.reason}): choose another."
             )
-        source /= LUNGS
-    mask = read_image(source)
+        mask = read_image(source / LUNGS)
+    else:
+        mask = without_text(read_file(source))
     if not np.allclose(mask.GetSpacing(), spacing_mm, rtol=1e-4):
         raise InputError(
             f"{source} has voxels of {mask.GetSpacing()} mm, but preprocess.spacing_mm is {spacing_mm}: resample it."

@@ -187,7 +187,7 @@ def _holds(path: str | Path, array: npt.NDArray[Any]) -> bool:
 
 
 def read_image(path: str | Path) -> sitk.Image:
-    """Read an image that this pipeline wrote, or a mask that somebody gives: voxels and geometry, no header text."""
+    """Read an image that this pipeline wrote: voxels and geometry, no header text."""
     return without_text(sitk.ReadImage(str(path)))
 
 

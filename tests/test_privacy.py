@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 from volumes import image_like, thorax
 from workflow_run import DEFAULT, changed, snakemake, succeeded
 
+from drasclr_core.atlas import read_atlas_mask
 from drasclr_core.cli import app
 from drasclr_core.errors import InputError
 from drasclr_core.images import read_ct
@@ -164,15 +165,16 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize("read", [read_ct, lambda path: read_atlas_mask(path, 5.0)], ids=["scan", "atlas"])
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_refusal_does_not_quote_the_header(tmp_path, capfd, caplog, name):
+def test_a_refusal_does_not_quote_the_header(tmp_path, capfd, caplog, name, read):
     """Neither its message, nor the traceback that a job's log would hold, nor what the readers print by themselves."""
     caplog.set_level(logging.DEBUG)
     scan = BROKEN[name](tmp_path)
     assert marked_files(tmp_path)
     told = ""
     try:
-        read_ct(scan)
+        read(scan)
     except (InputError, RuntimeError):
         told = traceback.format_exc()
     assert told, "it was read"
