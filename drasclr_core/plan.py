@@ -132,7 +132,8 @@ def _assumptions(table: Mapping[str, Any], config: Config) -> Iterator[str]:
     for name, entry in table.items():
         if not entry.get("measured", True) and name not in unused:
             yield f"{name} = {entry['value']:g} was not measured: {entry['source']}"
-    yield "Core-hours of a scan are those of one resampled to 1 mm; readouts, tables and figures are not counted."
+    yield "Core-hours of a scan are those of one resampled to 1 mm."
+    yield "Readouts, tables, figures and `snakemake qc` are not counted."
     yield "Memory is that of the node; of a training on GPUs queues and rows of the bank are in the GPUs' memory."
     yield "Core-hours of a training on GPUs are those of the cores reserved for it: cpu_threads for each."
 

@@ -21,9 +21,7 @@ rule ingest_scan:
         "../envs/core.yaml"
     params:
         listed=listed,
-        settings={
-            key: config["preprocess"][key] for key in ("axes", "spacing_mm")
-        },
+        settings={key: config["preprocess"][key] for key in ("axes", "spacing_mm")},
         version=STAGE_VERSIONS["ingest"],
     script:
         "../workflow_scripts/ingest_scan.py"

@@ -1,4 +1,4 @@
-"""The head job: what it does where one before it was killed, with a Snakemake and a Slurm that only note their calls."""
+"""The head job where one before it was killed, with a Snakemake and a Slurm that only note their calls."""
 
 import os
 import socket
