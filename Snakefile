@@ -3,18 +3,7 @@
 Config:  config.yaml, or the complete file given by --configfile
 """
 
-import gc
-from functools import cache
 from pathlib import Path
-
-import smart_open
-
-# The graph of a large cohort is millions of objects that stay: to search them for garbage is a tenth of its planning.
-gc.set_threshold(50_000, 20, 100)
-
-# Snakemake asks for the place of every job's script three times, and smart_open makes a class for each answer: another
-# tenth.
-smart_open.parse_uri = cache(smart_open.parse_uri)
 
 if not config:
 
@@ -23,6 +12,7 @@ if not config:
 
 include: "rules/common.smk"
 include: "rules/common_start.smk"
+include: "rules/common_planning.smk"
 include: "rules/common_cluster.smk"
 include: "rules/common_runs.smk"
 include: "rules/common_memory.smk"
@@ -34,6 +24,7 @@ include: "rules/common_figures.smk"
 include: "rules/common_qc.smk"
 
 
+plan_quickly()
 if workflow.is_main_process:
     keep_temporary_files_together()
 if workflow.remote_exec:
