@@ -128,9 +128,10 @@ def register_to_atlas(
         if transform is None:
             continue
         found = Registration(transform, {**_measure(transform, fixed, moving), "starts_tried": start + 1})
-        if not _faults(found.metrics, limits):
+        missed = _faults(found.metrics, limits)
+        if not missed:
             return found
-        logger.info("registration start %d misses the limits: %s", start + 1, found.metrics)
+        logger.info("registration start %d of %d: %s", start + 1, MAX_STARTS, "; ".join(missed))
         if best is None or found.metrics["dice"] > best.metrics["dice"]:
             best = found
     faults = "; ".join(_faults(best.metrics, limits)) if best else "ANTs found no overlap"
