@@ -13,7 +13,7 @@ from drasclr_core.documents import raise_faults, schema_faults
 
 Config = dict[str, Any]
 
-STAGE_VERSIONS = {"simulate": 1, "ingest": 2, "segment": 2, "register": 3, "patches": 1, "pretrain": 2}
+STAGE_VERSIONS = {"simulate": 1, "ingest": 2, "segment": 3, "register": 3, "patches": 1, "pretrain": 2}
 """Raised when a stage's results change; costly rules carry theirs as a parameter and run again then."""
 
 DETECTION_VERSIONS = {"finetune": 1, "mask": 2}

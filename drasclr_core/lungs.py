@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 RIGHT, LEFT = 1, 2
 _COARSE_MM = 2.0
 _AIR_HU = -400  # halfway between aerated lung and chest wall
+_WALL_HU = -600  # of a thin chest wall, averaged with the lung behind it and the air before it
 _GAS_HU = -975  # median of bowel gas; emphysema stays above
 _LEAST_DEPTH_MM = 18.0  # of a lung, from its surface to its innermost point; the foam core of a table is thinner
 _CANDIDATES = 4  # largest regions of air that may be a lung: two lungs, the bowel, a table
@@ -166,7 +167,7 @@ def _worst_face(lung: BoolArray, mask: sitk.Image) -> tuple[str, float]:
 
 def _segment_coarse(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     air = hu < _AIR_HU
-    inside = _body(~air)
+    inside = _body(hu)
     airways = find_airways(hu, inside, _COARSE_MM)
     lungs = air & inside & ~masks.dilate(airways, _voxels(_WALL_MM))
     first, second = _part_lungs(lungs, hu)
@@ -177,9 +178,10 @@ def _segment_coarse(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     return sides
 
 
-def _body(tissue: BoolArray) -> BoolArray:
+def _body(hu: npt.NDArray[np.float32]) -> BoolArray:
     """Return the body, its air included, without table and clothes."""
-    filled = masks.fill_slices(tissue)
+    # Slices that are open at a thin wall are closed at the lower threshold, which adds a voxel of skin at most.
+    filled = masks.fill_slices(hu >= _AIR_HU) | masks.erode(masks.fill_slices(hu >= _WALL_HU), 1)
     radius = _voxels(_CONTACT_MM)
     labels, _ = masks.components(masks.erode(filled, radius))
     return masks.dilate(labels == 1, radius) & filled
