@@ -18,7 +18,7 @@ from drasclr_core.errors import InputError, is_path_fault
 from drasclr_core.machine import share_machine
 
 EXIT_INPUT_ERROR = 2
-_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+_ENDINGS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))  # Windows has no SIGHUP
 
 
 class _Commands(TyperGroup):
