@@ -48,7 +48,8 @@ def read_boxes(path: str | Path) -> list[Box]:
     """
     lines, faults = read_table_lines(path, "table of boxes (cohorts.*.boxes)")
     columns = lines[0][1] if lines else []
-    faults += [f"header: column '{column}' is missing" for column in BOX_COLUMNS if column not in columns]
+    if lines or not faults:
+        faults += [f"header: column '{column}' is missing" for column in BOX_COLUMNS if column not in columns]
     if set(BOX_COLUMNS) <= set(columns):
         faults += [fault for line in lines[1:] for fault in _row_faults(line, columns)]
     raise_faults(str(path), faults)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from drasclr_core.errors import InputError, QualityError, printable
-from drasclr_core.io import check_name
+from drasclr_core.io import check_name, check_writable
 
 if TYPE_CHECKING:
     from drasclr_core.embedding_scan import ScanReader
@@ -119,6 +118,7 @@ def qc(
             "--model", help="Model folder; without it the lungs are found by thresholds at 2 mm, and not registered."
         ),
     ] = None,
+    device: Device = "auto",
     lung_weights: LungWeights = None,
     picture: Annotated[
         Path | None, typer.Option(help="Draw the scan, of which there is one then, into this PNG file.")
@@ -134,7 +134,7 @@ def qc(
             raise InputError(f"--picture draws one scan, not {len(scans)}: call it for each.")
     if lung_weights is not None and model is None:
         raise InputError("--lung-weights are for a model that says lungmask: give --model too.")
-    reader = scan_reader(model, "auto", lung_weights) if model else None
+    reader = scan_reader(model, device, lung_weights) if model else None
     check = reader.check if reader else check_lungs
     if picture is not None:
         from drasclr_core.qc_scan import check_and_draw
@@ -163,13 +163,12 @@ def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
     Raises
     ------
     InputError
-        If its name is not UTF-8, the suffix is none of `suffixes`, or its folder is missing or read-only.
+        If its name is not UTF-8, the suffix is none of `suffixes`, or it cannot be written.
     """
     check_name(path)
     if not path.name.endswith(suffixes):
         raise InputError(f"{path}: the suffix says the format; give {' or '.join(suffixes)}.")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path} cannot be written: give a file in a folder that exists and may be written to.")
+    check_writable(path)
 
 
 def run_scans(scans: list[str], work: Callable[[str, Callable[[str], None]], dict[str, Any]]) -> list[Outcome]:

@@ -170,7 +170,8 @@ def _write_tsv(rows: Iterable[Mapping[str, Any]], columns: list[str], path: str 
 def _read_table(path: Path) -> _Table:
     lines, faults = read_table_lines(path, "participants table")
     columns = lines[0][1] if lines else []
-    faults += _header_faults(columns)
+    if lines or not faults:
+        faults += _header_faults(columns)
     rows = []
     for line, cells in lines[1:]:
         if len(cells) != len(columns):

@@ -77,7 +77,8 @@ def detect_scan(
     scan : path
     target : path
         Image to write, one of `IMAGE_SUFFIXES`: uint8, 1 where the probability of centrilobular emphysema is one half
-        or more, 2 likewise paraseptal (the more probable, where both are), 0 elsewhere.
+        or more, 2 likewise paraseptal (the more probable, where both are), 0 elsewhere. Another file than the scan:
+        what is there is removed first.
     progress : callable
     stride : int
         Between windows, in voxels of the model's grid.

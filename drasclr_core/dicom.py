@@ -14,7 +14,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from drasclr_core import scan_checks
-from drasclr_core.errors import InputError, is_machine_fault
+from drasclr_core.errors import InputError, is_machine_fault, printable
 from drasclr_core.io import check_name
 from drasclr_core.scan_files import quiet_reader
 
@@ -92,8 +92,7 @@ def read_series(folder: Path) -> sitk.Image:
 def _read_headers(folder: Path) -> list[Slice]:
     slices = []
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name != "DICOMDIR" and not path.name.startswith("."):
-            check_name(path)
+        if path.is_file() and path.name.upper() != "DICOMDIR" and not path.name.startswith("."):
             header = _read_header(path)
             if header is not None:
                 slices.append(header)
@@ -106,6 +105,9 @@ def _read_header(path: Path) -> Slice | None:
     """Return the geometry of one file; None where it is no DICOM image at all."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
+    if not _should_be_ct(path, head) and printable(path) != str(path):
+        return None
+    check_name(path)
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))

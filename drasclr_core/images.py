@@ -160,7 +160,8 @@ def write_image(image: sitk.Image, path: str | Path) -> None:
     """
     sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=1)
     array = sitk.GetArrayViewFromImage(image)
-    if not (_is_whole(Path(path), array.nbytes) if str(path).endswith(".gz") else _holds(path, array)):
+    whole = _is_whole(Path(path), array.nbytes) if str(path).endswith(".gz") else _holds(path, array)
+    if not whole:
         raise OSError(errno.EIO, "the image could not be written whole: is the disk full?", str(path))
 
 

@@ -104,7 +104,7 @@ def _beside(path: Path) -> Path:
 
 def _remove_partials(path: Path) -> None:
     for partial in [*path.parent.glob(f".{escape(path.name)}.????????")]:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # what cannot be removed, or has just been, is no fault of what is published
             # Renamed first: a writer that is alive after all would go on in what has not been removed yet.
             gone = partial.rename(path.with_name(f".{path.name}.{token_hex(4)}"))
             shutil.rmtree(gone, ignore_errors=True)

@@ -66,13 +66,14 @@ def register(
     lungs = read_image(Path(segmented) / LUNGS)
     side = _single_lung(lungs)
     values = side_values(sitk.GetArrayViewFromImage(atlas)) if side else None
+    side = side if values else None
     if side and values:
         lungs, atlas = lungs == _SIDES[side], atlas == values[side]
     registration = register_to_atlas(
         lungs, atlas, spacing_mm=spacing_mm, seed=seed, limits=RegistrationLimits(min_dice=min_dice)
     )
     write_transform(registration, folder / TRANSFORM)
-    return {**registration.metrics, "registered_lungs": side if side and values else "both"}
+    return {**registration.metrics, "registered_lungs": side or "both"}
 
 
 def _single_lung(lungs: sitk.Image) -> str | None:

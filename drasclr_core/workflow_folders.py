@@ -88,7 +88,7 @@ def register_temporary(registry: Path, folders: Iterable[str | Path], scripts: P
     Returns
     -------
     file
-        To be kept open.
+        To be kept open by the process, and by its jobs.
     """
     registry.mkdir(parents=True, exist_ok=True)
     ended = [_clear_up(note) for note in registry.iterdir()]

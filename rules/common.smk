@@ -28,8 +28,9 @@ def checked(read, *arguments):
 
 
 # Snakemake lets the last of two equal keys win.
-for file in workflow.configfiles if workflow.is_main_process else ():
-    checked(read_yaml, file)
+if workflow.is_main_process:
+    for file in workflow.configfiles:
+        checked(read_yaml, file)
 checked(check_config, config)
 
 COHORTS = sorted(set(config["roles"].values()))

@@ -23,7 +23,7 @@ def keep_temporary_files_together():
 
 
 def keep_others_out():
-    """Refuse to start where another workflow writes to the same results; hold them until this one ends."""
+    """Refuse to start where another workflow writes to the same results; hold them until this one and its jobs end."""
     workflow.results_lock = checked(hold_results, Path("results"))
     let_jobs_hold(workflow.results_lock)
 

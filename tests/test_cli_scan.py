@@ -75,7 +75,7 @@ def test_a_missing_lung_is_told_of_and_no_cause_to_refuse(place, tmp_path):
     ("arguments", "message"),
     [
         (["-o", "f.txt"], r"f.txt: the suffix says the format; give .parquet or .csv"),
-        (["-o", "nowhere/f.csv"], "cannot be written"),
+        (["-o", "good.nii.gz/f.csv"], "cannot be written"),
         (["-o", "f.csv", "--device", "tpu"], "give auto, cpu or cuda"),
         (["good.nii.gz", "-o", "f.csv"], "named twice: good.nii.gz"),
         (["-o", "f.csv", "--model", "."], "not a model folder"),

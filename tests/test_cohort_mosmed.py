@@ -112,5 +112,5 @@ def test_the_configuration_fits_the_table(folder):
     import_mosmed(folder, folder / "participants.tsv")
     rows = {row["participant_id"]: row for row in read_participant_rows(folder / "participants.tsv")}
     assert rows[config["atlases"]["healthy"]["participant"]]["covid_grade"] == "0"
-    ids = {"mosmed": [*rows, *(f"more_{number}" for number in range(1104))]}
-    check_participants(config, ids)
+    ids = [*rows, *(f"more_{number}" for number in range(1104))]
+    check_participants(config, {"mosmed": dict.fromkeys(ids, "")})

@@ -73,9 +73,17 @@ def test_what_somebody_else_works_in_is_not_unlocked(folder):
     assert note.exists()  # the next one takes over
 
 
-def test_a_lock_that_the_killed_one_still_holds_is_no_obstacle(folder):
-    """As on some file systems, where its node is dead."""
+def test_a_lock_that_a_dead_node_still_holds_is_no_obstacle(folder, monkeypatch):
+    """As on some file systems."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "dead-node")
     killed_head(folder, os.getpid())
     with hold_results(folder / "results"):
         assert submitted(folder)[2] == UNLOCKS + RUNS
     assert not (folder / "results" / LOCK).exists()
+
+
+def test_a_lock_that_jobs_of_the_killed_one_hold_on_this_node_is_respected(folder):
+    killed_head(folder, os.getpid())
+    with hold_results(folder / "results"):
+        assert submitted(folder)[::2] == (1, "")
+    assert (folder / "results" / LOCK).exists()
