@@ -249,10 +249,10 @@ class Cluster:
 
 
 def _kill(processes):
-    """Kill processes and all that they started."""
+    """Kill processes and all that they started, before they can tell of the death of what they started."""
     for process in processes:
         try:
-            tree = [*process.children(recursive=True), process]
+            tree = [process, *process.children(recursive=True)]
         except psutil.NoSuchProcess:
             continue
         for member in tree:
