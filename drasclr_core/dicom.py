@@ -105,7 +105,7 @@ def _read_header(path: Path) -> Slice | None:
     """Return the geometry of one file; None where it is no DICOM image at all."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    if not _should_be_ct(path, head) and printable(path) != str(path):
+    if printable(path) != str(path) and not _should_be_ct(path, head):
         return None
     check_name(path)
     reader = sitk.ImageFileReader()

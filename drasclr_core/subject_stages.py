@@ -64,16 +64,14 @@ def register(
     apart (`lung_images.side_values`): all gates are then about this lung.
     """
     lungs = read_image(Path(segmented) / LUNGS)
-    side = _single_lung(lungs)
-    values = side_values(sitk.GetArrayViewFromImage(atlas)) if side else None
-    side = side if values else None
-    if side and values:
-        lungs, atlas = lungs == _SIDES[side], atlas == values[side]
+    registered = "both"
+    if (side := _single_lung(lungs)) and (values := side_values(sitk.GetArrayViewFromImage(atlas))):
+        lungs, atlas, registered = lungs == _SIDES[side], atlas == values[side], side
     registration = register_to_atlas(
         lungs, atlas, spacing_mm=spacing_mm, seed=seed, limits=RegistrationLimits(min_dice=min_dice)
     )
     write_transform(registration, folder / TRANSFORM)
-    return {**registration.metrics, "registered_lungs": side or "both"}
+    return {**registration.metrics, "registered_lungs": registered}
 
 
 def _single_lung(lungs: sitk.Image) -> str | None:
