@@ -213,7 +213,7 @@ def test_windows_without_an_encoder_by_a_plain_loop():
 
 def test_both_subtypes_are_evaluated_with_and_without_an_encoder(model):
     patches = box_cohort(subjects=10, each=1)
-    common = {**COMMON, "readout": "penalised"}
+    common = {**COMMON, "readout": "plain"}
     encoder = partial(model_values, model, block=3)
     first = {}
     for name, values in {
@@ -228,19 +228,15 @@ def test_both_subtypes_are_evaluated_with_and_without_an_encoder(model):
         assert found[1]["reason"] == "no annotated box"
         first[name] = found[0]["summary"]["f1"]["mean"]
     assert first["laa950"] == first["histogram"] == 1.0  # the disease is dark
-    assert first["no_image"] < 1.0  # and anywhere
 
 
 def test_the_location_alone_finds_disease_that_has_its_place():
-    patches = box_cohort(subjects=20)
-    above = np.where(patches.subtypes == "centrilobular", 1.0, -1.0)
-    placed = replace(patches, hu=np.zeros_like(patches.hu), codes=patches.codes + 2 * above[:, None])
-    results = {
-        method: next(evaluate_linear(partial(plain_values, method), placed, stride=5, readout="penalised", **COMMON))
-        for method in ("no_image", "histogram")
-    }
-    assert results["no_image"]["summary"]["f1"]["mean"] == 1.0
-    assert (results["histogram"]["summary"]["f1"]["mean"] or 0) < 0.9  # which sees nothing
+    patches = box_cohort(subjects=20, each=1)
+    above = np.where(patches.subtypes == "centrilobular", 2.0, -2.0)
+    placed = replace(patches, hu=np.zeros_like(patches.hu), codes=patches.codes + above[:, None])
+    values = partial(plain_values, "no_image")
+    found = next(evaluate_linear(values, placed, stride=5, readout="penalised", **COMMON))
+    assert found["summary"]["f1"]["mean"] == 1.0
 
 
 def test_random_locations_lie_in_the_lungs_of_the_atlas(model):
