@@ -116,7 +116,7 @@ rule finetune_detectors:
     resources:
         gres=gpus(config["pretrain"]["device"]),
     params:
-        settings=finetuning(),
+        settings=finetuning,
         sliding=box_sliding(),
         judged=judged(),
         version=DETECTION_VERSIONS["finetune"],
@@ -140,7 +140,7 @@ rule transfer_detectors:
         gres=gpus(config["pretrain"]["device"]),
     params:
         fractions=config["detection"]["fractions"],
-        settings=finetuning(),
+        settings=finetuning,
         sliding=box_sliding(),
         judged=judged(),
         version=DETECTION_VERSIONS["finetune"],
