@@ -53,7 +53,8 @@ def bank_of(landmarks, subjects, neighbours):
     patch = np.random.default_rng(0).integers(-1000, 100, (PATCH,) * 3, dtype=np.int16)
     hu = np.broadcast_to(patch, (landmarks, subjects, *patch.shape)).view(OnePatch)
     grid = random_grid(landmarks, neighbours)
-    return Bank(hu, np.ones((landmarks, subjects), bool), [f"s{place}" for place in range(subjects)], grid)
+    ids = [f"s{place}" for place in range(subjects)]
+    return Bank(hu, np.ones((landmarks, subjects), bool), ids, grid, np.arange(subjects))
 
 
 def settings_of(path, run):

@@ -124,7 +124,8 @@ def waiting_share(folder, patches):
     ids = [f"s{place}" for place in range(TRAINED_ON)]
     row_memory_gb = ROWS_HELD * hu.nbytes / len(grid) / 1e9
     settings = PretrainSettings(**{**vars(TRAINING), "row_memory_gb": row_memory_gb})
-    pretrain(Bank(hu, np.ones(hu.shape[:2], bool), ids, grid), settings, folder / "training")
+    bank = Bank(hu, np.ones(hu.shape[:2], bool), ids, grid, np.arange(TRAINED_ON))
+    pretrain(bank, settings, folder / "training")
     with (folder / "training" / "metrics.csv").open(newline="") as file:
         return mean(float(row["waiting_share"]) for row in csv.DictReader(file))
 

@@ -1,7 +1,7 @@
 """Random views of patches, drawn and applied for a whole batch at once on the device.
 
-Affine, then noise, then gamma (paper section 3), with the released code's ranges. Applied to the same parameters,
-the result equals MONAI's `RandAffine`, `RandGaussianNoise` and `RandAdjustContrast` on one patch after another.
+Affine, then noise, then gamma (paper section 3); the ranges are settings. Applied to the same parameters, the result
+equals MONAI's `RandAffine`, `RandGaussianNoise` and `RandAdjustContrast` on one patch after another.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ROTATION_RAD = np.pi / 18
-TRANSLATION_VOX = 12.0
-SCALE = 0.1
-NOISE_PROBABILITY = 0.25
-NOISE_HU = 50.0
-GAMMA_PROBABILITY = 0.25
-GAMMA = (0.5, 4.5)
+from drasclr_core.settings import PretrainSettings
 
 
 @dataclass(frozen=True)
@@ -39,15 +33,16 @@ class ViewParameters:
     gamma: np.ndarray
 
 
-def draw_views(count: int, rng: np.random.Generator) -> ViewParameters:
-    """Draw the parameters of `count` views."""
-    rotation = rng.uniform(-ROTATION_RAD, ROTATION_RAD, (count, 3))
-    translation = rng.uniform(-TRANSLATION_VOX, TRANSLATION_VOX, (count, 3))
-    scale = 1 + rng.uniform(-SCALE, SCALE, (count, 3))
-    noisy = rng.random(count) < NOISE_PROBABILITY
-    noise_hu = rng.uniform(0, NOISE_HU, count)
-    contrasted = rng.random(count) < GAMMA_PROBABILITY
-    gamma = rng.uniform(*GAMMA, count)
+def draw_views(count: int, settings: PretrainSettings, spacing_mm: float, rng: np.random.Generator) -> ViewParameters:
+    """Draw the parameters of `count` views of patches with voxels of `spacing_mm`, within the settings' ranges."""
+    turn, shift = settings.view_rotation_deg * np.pi / 180, settings.view_shift_mm / spacing_mm
+    rotation = rng.uniform(-turn, turn, (count, 3))
+    translation = rng.uniform(-shift, shift, (count, 3))
+    scale = 1 + rng.uniform(-settings.view_scale, settings.view_scale, (count, 3))
+    noisy = rng.random(count) < settings.view_noise_probability
+    noise_hu = rng.uniform(0, settings.view_noise_hu, count)
+    contrasted = rng.random(count) < settings.view_gamma_probability
+    gamma = rng.uniform(*settings.view_gamma, count)
     return ViewParameters(
         affine=compose_affine(rotation, translation, scale),
         noise_hu=np.where(noisy, noise_hu, 0.0),

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_directory
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.patches import STORE, open_patches
+from drasclr_core.persons import person_indices
 from drasclr_core.shards import RowFiles, create_rows, row_compressor
 
 logger = logging.getLogger(__name__)
@@ -38,12 +39,15 @@ class Bank:
         The N subjects, in the order of the second axis.
     grid : LandmarkGrid
         The L landmarks.
+    persons : (N,) int64 array
+        Whose scan each subject is: 0, 1, ... in the order of first appearance.
     """
 
     hu: zarr.Array
     valid: npt.NDArray[np.bool_]
     participant_ids: list[str]
     grid: LandmarkGrid
+    persons: npt.NDArray[np.int64]
 
     def row(self, landmark: int) -> npt.NDArray[np.int16]:
         """Return one landmark's patches of all subjects, (N, P, P, P) int16, C-contiguous."""
@@ -75,6 +79,7 @@ def build_bank(
     path: str | Path,
     *,
     grid: LandmarkGrid,
+    persons: Mapping[str, str] | None = None,
     memory_gb: float = 4.0,
 ) -> None:
     """Gather the subjects' patch stores into one bank, atomically.
@@ -92,6 +97,8 @@ def build_bank(
         The bank's zarr store.
     grid : LandmarkGrid
         The landmarks at which the patches were cut; kept in the bank.
+    persons : mapping, optional
+        Participant id -> person. By default every subject is its own.
     memory_gb : float
         Memory the patches may take while the bank is built, in 10^9 bytes.
 
@@ -106,7 +113,9 @@ def build_bank(
     shape = (len(grid), len(ids), size, size, size)
     block = block_length(shape, memory_gb)
     with atomic_directory(path) as partial:
-        bank = zarr.create_group(partial, attributes={"participant_ids": list(ids), "grid": grid.to_json()})
+        whose = [persons[name] for name in ids] if persons else list(ids)
+        attributes = {"participant_ids": list(ids), "persons": whose, "grid": grid.to_json()}
+        bank = zarr.create_group(partial, attributes=attributes)
         valid = _read_valid(patch_folders, ids, shape)
         bank.create_array("valid", shape=valid.shape, dtype=bool, chunks=valid.shape)[:] = valid
         hu = create_rows(bank, shape, row_compressor())
@@ -131,7 +140,9 @@ def open_bank(path: str | Path) -> Bank:
         hu, valid = _array(group, "hu"), _array(group, "valid")[:]
     except (FileNotFoundError, KeyError) as error:
         raise InputError(f"{path} is not a bank: run the bank stage (build_bank) first.") from error
-    return Bank(hu, valid, participant_ids, LandmarkGrid.from_json(grid))
+    # A bank of an earlier version does not say: then every subject is its own person.
+    persons = person_indices(attributes.get("persons", participant_ids))
+    return Bank(hu, valid, participant_ids, LandmarkGrid.from_json(grid), persons)
 
 
 def block_length(shape: Sequence[int], memory_gb: float) -> int:

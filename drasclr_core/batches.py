@@ -26,10 +26,13 @@ class Batch:
         Landmark index; queue, location code and patches all follow from it.
     subjects : (G, b) int64 array
         Subject indices, a row per group.
+    place : int
+        How many batches of this visit of the landmark come before.
     """
 
     landmark: int
     subjects: npt.NDArray[np.int64]
+    place: int
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class Patches:
     ----------
     batch : Batch
         Whole, of all groups.
+    persons : (B,) int64 tensor
+        Index of the person of each subject of the batch.
+    spacing_mm : float
+        Voxel edge.
     centre : (g, b, P, P, P) int16 tensor
         HU at the landmark.
     neighbours : (g, k, b, P, P, P) int16 tensor
@@ -47,6 +54,8 @@ class Patches:
     """
 
     batch: Batch
+    persons: Tensor
+    spacing_mm: float
     centre: Tensor
     neighbours: Tensor
 
@@ -81,7 +90,7 @@ def epoch_batches(valid: npt.NDArray[np.bool_], settings: PretrainSettings, epoc
         count = counts[landmark]
         members = [rng.permutation(block[valid[landmark, block]])[: count * share] for block in blocks]
         table = np.stack([own.reshape(count, share) for own in members], axis=1)  # (count, G, b)
-        batches += [Batch(int(landmark), subjects) for subjects in table]
+        batches += [Batch(int(landmark), subjects, place) for place, subjects in enumerate(table)]
     return batches
 
 
@@ -110,4 +119,5 @@ def _gather(batch: Batch, centre: Tensor, around: list[Tensor], rows: Rows) -> P
     neighbours = centre.new_empty((len(own), len(around), own.shape[1], *centre.shape[1:]))
     for place, row in enumerate(around):
         neighbours[:, place] = patches(row)
-    return Patches(batch, patches(centre), neighbours)
+    persons = torch.from_numpy(rows.bank.persons[batch.subjects.ravel()])
+    return Patches(batch, persons, rows.bank.grid.spacing_mm, patches(centre), neighbours)

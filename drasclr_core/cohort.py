@@ -19,6 +19,7 @@ from drasclr_core.documents import raise_faults
 from drasclr_core.documents import schema as read_schema
 from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_path
+from drasclr_core.persons import person_faults
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +81,7 @@ def read_participant_rows(path: str | Path) -> list[dict[str, str]]:
     Raises
     ------
     InputError
-        Naming every fault of the header, of the lines' lengths, and of the columns participant_id and image.
+        Naming every fault of the header, of the lines' lengths, and of the columns participant_id, image and person.
     """
     table = _read_table(Path(path))
     raise_faults(str(path), table.faults)
@@ -179,7 +180,7 @@ def _read_table(path: Path) -> _Table:
         rows.append((line, dict(zip(columns, cells, strict=False))))
     if not rows and not faults:
         faults.append("no participant; add one line per participant below the header")
-    return _Table(columns, rows, faults + list(_identity_faults(columns, rows)))
+    return _Table(columns, rows, [*faults, *_identity_faults(columns, rows), *person_faults(rows)])
 
 
 def _checked_table(path: Path) -> tuple[_Table, list[dict[str, Any]]]:

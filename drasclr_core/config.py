@@ -13,7 +13,7 @@ from drasclr_core.documents import raise_faults, schema_faults
 
 Config = dict[str, Any]
 
-STAGE_VERSIONS = {"simulate": 1, "ingest": 2, "segment": 3, "register": 3, "patches": 1, "pretrain": 2}
+STAGE_VERSIONS = {"simulate": 1, "ingest": 2, "segment": 3, "register": 3, "patches": 1, "pretrain": 3}
 """Raised when a stage's results change; costly rules carry theirs as a parameter and run again then."""
 
 DETECTION_VERSIONS = {"finetune": 1, "mask": 2}
@@ -193,14 +193,24 @@ def _pretrain_faults(settings: dict[str, Any], prefix: str, listed: int) -> Iter
         yield f"{prefix}: groups ({groups}) does not divide batch_size ({batch})"
     elif settings["epochs"] and batch == groups:
         yield f"{prefix}: batch_size ({batch}) leaves one subject to each of the groups ({groups}): statistics need two"
-    if batch > settings["queue_size"]:
-        yield f"{prefix}: queue_size ({settings['queue_size']}) is less than one batch ({batch})"
+    yield from _contrast_faults(settings, prefix)
     limit, margin = settings["time_limit_minutes"], settings["margin_minutes"]
     if limit is not None and margin >= limit:
         yield f"{prefix}: margin_minutes ({margin}) leaves nothing of time_limit_minutes ({limit})"
     if settings["neighbours"] > listed:
         yield f"{prefix}: neighbours ({settings['neighbours']}) is more than landmarks.neighbours ({listed})"
     yield from _machine_faults(settings, prefix)
+
+
+def _contrast_faults(settings: dict[str, Any], prefix: str) -> Iterator[str]:
+    if settings["negatives"] == "batch":
+        if settings["queues"] == "global":
+            yield f"{prefix}: queues (global) needs a queue, but negatives is batch: use negatives: queue in its params"
+    elif settings["batch_size"] > settings["queue_size"]:
+        yield f"{prefix}: queue_size ({settings['queue_size']}) is less than one batch ({settings['batch_size']})"
+    low, high = settings["view_gamma"]
+    if low > high:
+        yield f"{prefix}: view_gamma ({low}, {high}) must begin with the smaller exponent"
 
 
 def _machine_faults(settings: dict[str, Any], prefix: str) -> Iterator[str]:

@@ -8,10 +8,35 @@ import torch
 from torch import Tensor
 
 from drasclr_core.encoder import Encoder
-from drasclr_core.losses import alignment, contrastive_logits, info_nce, neighbour_logits, pair_potential
+from drasclr_core.losses import (
+    alignment,
+    contrastive_logits,
+    effective_rank,
+    info_nce,
+    neighbour_logits,
+    pair_potential,
+    skill,
+)
 from drasclr_core.moco import KeyQueues, update_key_encoder
 from drasclr_core.parallel import Processes
 from drasclr_core.settings import PretrainSettings
+
+MEANS = ("loss_local", "loss_neighbour", "chance", "alignment", "potential", "effective_rank")
+"""Measures that are means over the groups of a step, but the last, which is of the whole batch.
+
+``chance`` is the loss of features that are all alike, log(1 + negatives); ``potential`` the mean pair potential of the
+queries of a group; ``effective_rank`` that of their features h.
+"""
+
+COUNTS = (
+    *("hits", "queries", "wins", "pairs"),
+    *("fresh_hits", "fresh_queries", "fresh_wins", "fresh_pairs"),
+    "age",
+)
+"""Measures that are sums over all queries of a step: `losses.skill` against the negatives of the loss, then against the
+other keys of the batch; and the age in steps of each negative of the loss."""
+
+MEASURES = (*MEANS, *COUNTS)
 
 
 @dataclass(frozen=True)
@@ -22,8 +47,12 @@ class Views:
     ----------
     landmark : int
         Landmark index.
-    subjects : (B,) int64 tensor
-        Subject indices of the whole batch, group after group.
+    step : int
+        Of the training, from 0.
+    visit : int
+        The step at which this visit of the landmark began.
+    persons : (B,) int64 tensor
+        Index of each subject's person, of the whole batch, group after group.
     queries, keys : (g, b, 1, P, P, P) tensors
         Two views of each patch.
     neighbours : (g, k, b, 1, P, P, P) tensor
@@ -33,11 +62,53 @@ class Views:
     """
 
     landmark: int
-    subjects: Tensor
+    step: int
+    visit: int
+    persons: Tensor
     queries: Tensor
     keys: Tensor
     neighbours: Tensor
     key_order: Tensor
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """The other keys that the queries of a group are told from.
+
+    Attributes
+    ----------
+    keys : (n, C) tensor
+    masked : (b, n) bool tensor
+        Which of them a query must not see.
+    ages : (n,) int64 tensor
+        Steps since each was made.
+    """
+
+    keys: Tensor
+    masked: Tensor
+    ages: Tensor
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the losses of one group are made of.
+
+    Attributes
+    ----------
+    features, queries : (b, D) and (b, C) tensors
+        h, and g(h) of unit length.
+    negatives : Negatives
+    local : (b, 1 + n) tensor
+        Logits; the positive is in column 0.
+    around : (b, 1 + n) tensor, optional
+        Logits of the neighbours; None without them.
+    """
+
+    features: Tensor
+    queries: Tensor
+    negatives: Negatives
+    local: Tensor
+    around: Tensor | None
 
 
 class StepKernels:
@@ -114,9 +185,8 @@ class Contrast:
         self.neighbours = neighbours[:, : settings.neighbours].tolist()
         self.queues = KeyQueues(
             landmarks=len(codes) if settings.queues == "landmark" else 1,
-            size=settings.queue_size,
+            size=0 if settings.negatives == "batch" else settings.queue_size,
             dim=settings.feature_dim,
-            generator=torch.Generator().manual_seed(settings.seed),
             device=device,
             dtype=torch.float16 if settings.queue_precision == "float16" else self.dtype,
         )
@@ -144,33 +214,40 @@ class Contrast:
 
         Returns
         -------
-        (5,) tensor
-            Local loss, neighbouring loss, how often the positive scored highest, alignment, and mean pair potential
-            of the queries of a group (see `losses`); means over the groups.
+        (len(MEASURES),) tensor
+            As `MEASURES` names them.
         () tensor
             How many processes want to stop; like the measures it is on the device, and to read it is to wait for it.
         """
         keys = self.encode_keys(views)
         start = [buffer.clone() for buffer in self._statistics]
         totals = [torch.zeros_like(buffer) for buffer in self._statistics]
-        measured = torch.zeros(6, dtype=self.dtype, device=self.device)
-        measured[5] = float(stop)
+        # Of all groups of all processes: the means, the counts, the wishes.
+        means = torch.zeros(len(MEANS) - 1, dtype=self.dtype, device=self.device)
+        counts = torch.zeros(len(COUNTS), dtype=self.dtype, device=self.device)
+        wishes = torch.full((), float(stop), dtype=self.dtype, device=self.device)
+        features = []
         self.optimiser.zero_grad()
         kernels = self.kernels(views.landmark)
         for place, group in enumerate(self.processes.own_groups):
-            measured[:5] += self._learn_from_group(views, place, group, keys, kernels)
+            compared = self.compare(views, place, group, keys, kernels)
+            means += self._learn_from(compared, keys[self._members(group)])
+            counts += self._count(compared, views, group, keys)
+            features.append(compared.features.detach())
             kernels.backward()
             # Every group starts from the same running statistics; their mean is kept.
             torch._foreach_add_(totals, self._statistics)
             torch._foreach_copy_(self._statistics, start)
-        self.processes.sum_([*self._gradients(), *totals, measured])
+        self.processes.sum_([*self._gradients(), *totals, means, counts, wishes])
         torch._foreach_div_(totals, self.processes.groups)
         torch._foreach_copy_(self._statistics, totals)
         for parameters in self.optimiser.param_groups:
             parameters["lr"] = learning_rate
         self.optimiser.step()
-        self.queues.enqueue(self._queue(views.landmark), keys, views.subjects)
-        return measured[:5], measured[5]
+        if self.settings.negatives != "batch":
+            self.queues.enqueue(self._queue(views.landmark), keys, views.persons, views.step)
+        rank = effective_rank(self.processes.gather(torch.cat(features)))
+        return torch.cat([means, rank[None], counts]), wishes
 
     @torch.no_grad()
     def encode_keys(self, views: Views) -> Tensor:
@@ -183,7 +260,7 @@ class Contrast:
         patches = self.processes.gather(views.keys.flatten(0, 1))
         dealt = views.key_order.view(self.processes.groups, -1)[list(self.processes.own_groups)]
         kernels = self.key_encoder.kernels(self.codes[[views.landmark]])
-        own = [self._project(self.key_encoder, patches[order], kernels) for order in dealt]
+        own = [self._encode(self.key_encoder, patches[order], kernels)[1] for order in dealt]
         keys = self.processes.gather(torch.cat(own))
         return keys[views.key_order.argsort()]
 
@@ -191,26 +268,36 @@ class Contrast:
         """Mix the encoder's kernels for one step at a landmark."""
         return StepKernels(self.encoder, self.codes[[landmark, *self.neighbours[landmark]]])
 
-    def logits(
-        self, views: Views, place: int, group: int, keys: Tensor, kernels: StepKernels
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Return the local and the neighbouring logits, (b, 1 + K) each, and the queries, (b, C), of one own group.
+    def compare(self, views: Views, place: int, group: int, keys: Tensor, kernels: StepKernels) -> Comparison:
+        """Compare the queries of one own group with the keys of the batch, (B, C), and with the negatives.
 
-        `place` is the group's row in the views, `group` its number; the second is None without neighbours.
+        `place` is the group's row in the views, `group` its number.
         """
-        share = self.settings.batch_size // self.settings.groups
-        mine = slice(group * share, (group + 1) * share)
-        queue = self._queue(views.landmark)
-        # The queue is overwritten after the step, before nothing that still needs it.
-        negatives, tau = self.queues.keys[queue].to(self.dtype), self.settings.temperature
-        masked = self.queues.same_subject(queue, views.subjects[mine]) if self.settings.mask_same_subject else None
-        query = self._project(self.encoder, views.queries[place], kernels.centre)
-        local = contrastive_logits(query, keys[mine], negatives, tau, masked)
+        own, tau = keys[self._members(group)], self.settings.temperature
+        negatives = self.negatives(views, group, keys)
+        features, queries = self._encode(self.encoder, views.queries[place], kernels.centre)
+        local = contrastive_logits(queries, own, negatives.keys, tau, negatives.masked)
         if not self.settings.neighbours:
-            return local, None, query
-        around = views.neighbours[place]
-        projected = self._project(self.encoder, around.flatten(0, 1), kernels.around).unflatten(0, around.shape[:2])
-        return local, neighbour_logits(projected, keys[mine], negatives, tau, masked), query
+            return Comparison(features, queries, negatives, local, None)
+        patches = views.neighbours[place]
+        _, flat = self._encode(self.encoder, patches.flatten(0, 1), kernels.around)
+        projected = flat.unflatten(0, patches.shape[:2])
+        around = neighbour_logits(projected, own, negatives.keys, tau, negatives.masked)
+        return Comparison(features, queries, negatives, local, around)
+
+    def negatives(self, views: Views, group: int, keys: Tensor) -> Negatives:
+        """Return the negatives of one group: of its landmark's queue, of the keys of the batch, (B, C), or of both."""
+        queue, persons = self._queue(views.landmark), views.persons[self._members(group)]
+        hidden = persons if self.settings.mask_same_subject else None
+        since = views.visit if self.settings.negatives == "fresh" else 0
+        # The queue is overwritten after the step, before nothing that still needs it.
+        kept = self.queues.keys[queue].to(self.dtype)
+        masked = self.queues.masked(queue, since, hidden).expand(len(persons), -1)
+        ages = views.step - self.queues.steps[queue]
+        if self.settings.negatives == "queue":
+            return Negatives(kept, masked, ages)
+        masked = torch.cat([masked, self._of_batch(views, group)], dim=1)
+        return Negatives(torch.cat([kept, keys]), masked, torch.cat([ages, ages.new_zeros(len(keys))]))
 
     def state_dict(self) -> dict[str, dict]:
         """Return everything that a checkpoint must hold."""
@@ -221,24 +308,43 @@ class Contrast:
         for name in _STATE:
             getattr(self, name).load_state_dict(state[name])
 
-    def _learn_from_group(self, views: Views, place: int, group: int, keys: Tensor, kernels: StepKernels) -> Tensor:
-        """Add the group's share of the gradients; return its share of the measures."""
-        local, around, query = self.logits(views, place, group, keys, kernels)
-        loss_local = info_nce(local)
-        loss_around = torch.zeros_like(loss_local) if around is None else info_nce(around)
-        ((loss_local + self.settings.beta * loss_around) / self.settings.groups).backward()
+    def _learn_from(self, compared: Comparison, own: Tensor) -> Tensor:
+        """Add a group's share of the gradients; return its share of `MEANS` but the last; `own` are its keys."""
+        local = info_nce(compared.local)
+        around = torch.zeros_like(local) if compared.around is None else info_nce(compared.around)
+        ((local + self.settings.beta * around) / self.settings.groups).backward()
         with torch.no_grad():
-            top1 = (local.argmax(1) == 0).to(local.dtype).mean()
-            share = len(query)
-            near = alignment(query, keys[group * share : (group + 1) * share])
-            measures = torch.stack([loss_local, loss_around, top1, near, pair_potential(query)])
-        return measures / self.settings.groups
+            chance = (~compared.negatives.masked).sum(1).to(self.dtype).log1p().mean()
+            near, potential = alignment(compared.queries, own), pair_potential(compared.queries)
+        return torch.stack([local.detach(), around.detach(), chance, near, potential]) / self.settings.groups
 
-    def _project(self, encoder: Encoder, x: Tensor, kernels: list[Tensor]) -> Tensor:
+    @torch.no_grad()
+    def _count(self, compared: Comparison, views: Views, group: int, keys: Tensor) -> Tensor:
+        """Return the `COUNTS` of one group."""
+        negatives, local = compared.negatives, compared.local
+        ages = ((~negatives.masked).sum(0) * negatives.ages).sum()
+        similar = compared.queries @ keys.T
+        own = similar.diagonal(offset=self._members(group).start)[:, None]
+        fresh = skill(own, similar, self._of_batch(views, group))
+        return torch.cat([skill(local[:, :1], local[:, 1:], negatives.masked), fresh, ages[None].to(self.dtype)])
+
+    def _of_batch(self, views: Views, group: int) -> Tensor:
+        """Return which keys of the batch are no negatives of a group's queries, (b, B): their own, or their person's."""
+        members = torch.arange(len(views.persons), device=self.device)
+        whose = views.persons if self.settings.mask_same_subject else members
+        return whose[self._members(group), None] == whose
+
+    def _members(self, group: int) -> slice:
+        share = self.settings.batch_size // self.settings.groups
+        return slice(group * share, (group + 1) * share)
+
+    def _encode(self, encoder: Encoder, x: Tensor, kernels: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the features h, (B, D), and their projections, (B, C)."""
         if self.settings.channels_last:
             x = x.to(memory_format=torch.channels_last_3d)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            return encoder.project(x, kernels).to(self.dtype)
+            features = encoder.convolve(x, kernels)
+            return features.to(self.dtype), encoder.project(features).to(self.dtype)
 
     def _gradients(self) -> list[Tensor]:
         return [parameter.grad for parameter in self.encoder.parameters() if parameter.grad is not None]

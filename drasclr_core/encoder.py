@@ -117,9 +117,9 @@ class Encoder(nn.Module):
             x = F.elu(norm(conv.convolve(x, mixed)), inplace=True)
         return x.flatten(1)
 
-    def project(self, x: Tensor, kernels: list[Tensor]) -> Tensor:
-        """Return the projections g(h) of unit length, (B, feature_dim), that the losses compare."""
-        return F.normalize(self.head(self.convolve(x, kernels)), dim=1)
+    def project(self, features: Tensor) -> Tensor:
+        """Return the projections g(h) of unit length, (B, feature_dim), that the losses compare, of features h."""
+        return F.normalize(self.head(features), dim=1)
 
     @torch.no_grad()
     def at(self, location: Tensor) -> "EncoderAt":

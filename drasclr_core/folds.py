@@ -1,4 +1,4 @@
-"""The cross-validation folds of a cohort, by subject."""
+"""The cross-validation folds of a cohort, by person."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -10,11 +10,16 @@ from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_path
 
 
-def assign_folds(participant_ids: Iterable[str], folds: int, seed: int) -> dict[str, int]:
-    """Deal the participants of a cohort into folds of equal size, give or take one.
+def assign_folds(
+    participant_ids: Iterable[str], folds: int, seed: int, persons: Mapping[str, str] | None = None
+) -> dict[str, int]:
+    """Deal the participants of a cohort into folds of equal size, all scans of a person into one.
 
     Pass *all* participants of the cohort, also the excluded: then the folds depend on the participants table and the
     seed alone, and no exclusion, label or method moves anybody.
+
+    Whoever has the most scans is dealt first, equals in random order, each to the fold that has the fewest scans so
+    far, of several the first. So where everybody has one scan the sizes differ by one at most.
 
     Parameters
     ----------
@@ -23,7 +28,9 @@ def assign_folds(participant_ids: Iterable[str], folds: int, seed: int) -> dict[
     folds : int
         At least 2.
     seed : int
-        Of the permutation of the sorted ids.
+        Of the permutation of the persons, sorted by the first of their ids.
+    persons : mapping, optional
+        Participant id -> person. By default everybody is their own.
 
     Returns
     -------
@@ -33,17 +40,25 @@ def assign_folds(participant_ids: Iterable[str], folds: int, seed: int) -> dict[
     Raises
     ------
     InputError
-        If an id stands twice, or there are fewer participants than folds.
+        If an id stands twice, or there are fewer persons than folds.
     """
     ids = sorted(participant_ids)
     if len(set(ids)) != len(ids):
         raise InputError("A participant id stands twice: folds are by subject, make the ids unique.")
-    if not 2 <= folds <= len(ids):
-        raise InputError(
-            f"evaluation.folds is {folds}, but must be from 2 to the {len(ids)} participants of the cohort."
-        )
-    order = np.random.default_rng(seed).permutation(len(ids))
-    fold_of = {ids[index]: place % folds for place, index in enumerate(order)}
+    scans: dict[str, list[str]] = {}
+    for name in ids:
+        scans.setdefault(persons[name] if persons else name, []).append(name)
+    if not 2 <= folds <= len(scans):
+        who = f"{len(ids)} participants" if len(scans) == len(ids) else f"{len(scans)} persons"
+        raise InputError(f"evaluation.folds is {folds}, but must be from 2 to the {who} of the cohort.")
+    owned = list(scans.values())
+    order = np.random.default_rng(seed).permutation(len(owned))
+    sizes = [0] * folds
+    fold_of = {}
+    for index in sorted(order, key=lambda index: -len(owned[index])):
+        fold = sizes.index(min(sizes))
+        sizes[fold] += len(owned[index])
+        fold_of.update(dict.fromkeys(owned[index], fold))
     return dict(sorted(fold_of.items()))
 
 

@@ -1,4 +1,4 @@
-"""The contrastive losses, and two measures of what they achieve."""
+"""The contrastive losses, and measures of what they achieve."""
 
 import torch
 from torch import Tensor
@@ -13,16 +13,16 @@ def contrastive_logits(
     ----------
     query, key : (B, C) tensors
         Query i belongs to key i.
-    negatives : (K, C) tensor
-        The landmark's queue.
+    negatives : (n, C) tensor
+        Keys of others at the same landmark.
     temperature : float
         tau in the paper.
-    masked : (B, K) bool tensor, optional
+    masked : (B, n) bool tensor, optional
         Negatives that a query must not see; their logit is minus infinity.
 
     Returns
     -------
-    (B, 1 + K) tensor
+    (B, 1 + n) tensor
         The positive is in column 0.
 
     References
@@ -39,7 +39,7 @@ def contrastive_logits(
 def neighbour_logits(
     neighbours: Tensor, key: Tensor, negatives: Tensor, temperature: float, masked: Tensor | None = None
 ) -> Tensor:
-    """Return the logits, (B, 1 + K), of sets of neighbours (k, B, C): their similarities are summed.
+    """Return the logits, (B, 1 + n), of sets of neighbours (k, B, C): their similarities are summed.
 
     As released; the set of neighbours is the query, and its centre's key the positive
     (paper section 2.4, equation 8).
@@ -70,3 +70,40 @@ def pair_potential(points: Tensor) -> Tensor:
     they are spread evenly over a sphere of many dimensions.
     """
     return torch.pdist(points).square().mul(-2).exp().mean()
+
+
+def skill(positive: Tensor, negatives: Tensor, masked: Tensor) -> Tensor:
+    """Count how often queries are closer to their own key than to others'.
+
+    Parameters
+    ----------
+    positive : (B, 1) tensor
+        Similarity of each query to its key.
+    negatives : (B, n) tensor
+        To other keys.
+    masked : (B, n) bool tensor
+        Which of these do not count.
+
+    Returns
+    -------
+    (4,) tensor
+        Queries whose key is strictly the closest of all, and queries that have a negative; pairs of a query and a
+        negative in which the own key is closer, a tie as one half, and all such pairs.
+    """
+    others = negatives.masked_fill(masked, -torch.inf)
+    has_any = (~masked).any(1)
+    hits = (positive > others).all(1) & has_any
+    wins = ((positive > others) + 0.5 * (positive == others)).masked_fill(masked, 0)
+    return torch.stack([hits.sum(), has_any.sum(), wins.sum(), (~masked).sum()]).to(positive.dtype)
+
+
+def effective_rank(features: Tensor) -> Tensor:
+    """Return (sum of eigenvalues)^2 / (sum of their squares) of the covariance of features (B, D), a scalar.
+
+    The participation ratio: D where they spread equally in all directions, 1 on a line; 0 where all are one.
+    """
+    centred = features - features.mean(0)
+    # The non-zero eigenvalues are those of the smaller of both products; their sums are a trace and a norm.
+    product = centred @ centred.T if len(features) < features.shape[1] else centred.T @ centred
+    squares = product.square().sum()
+    return torch.where(squares > 0, product.trace().square() / squares.clamp_min(torch.finfo(squares.dtype).tiny), 0)

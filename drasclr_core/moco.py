@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class KeyQueues:
-    """The last K keys of each landmark, and whose they are.
+    """The last K keys of each landmark, whose they are, and when they were made.
 
     Parameters
     ----------
@@ -15,8 +15,6 @@ class KeyQueues:
         Keys per queue (K).
     dim : int
         Length of a key (C).
-    generator : torch.Generator
-        Draws the random unit vectors the queues start with.
     device, dtype
         Where and how the keys are kept.
 
@@ -24,8 +22,10 @@ class KeyQueues:
     ----------
     keys : (L, K, C) tensor
         Contiguous per landmark.
-    subjects : (L, K) int64 tensor
-        Index of each key's subject; -1 for the random vectors of the start.
+    persons : (L, K) int64 tensor
+        Index of each key's person; -1 for a slot that is not filled yet.
+    steps : (L, K) int64 tensor
+        The step that made each key; -1 likewise.
     pointers : list of int
         Next slot to overwrite, per landmark; kept on the host so that no step waits for the device.
 
@@ -39,20 +39,34 @@ class KeyQueues:
         landmarks: int,
         size: int,
         dim: int,
-        generator: torch.Generator,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        keys = torch.randn(landmarks, size, dim, generator=generator)
-        self.keys = nn.functional.normalize(keys, dim=2).to(device, dtype)
-        self.subjects = torch.full((landmarks, size), -1, device=device)
+        self.keys = torch.zeros(landmarks, size, dim, device=device, dtype=dtype)
+        self.persons = torch.full((landmarks, size), -1, device=device)
+        self.steps = torch.full((landmarks, size), -1, device=device)
         self.pointers = [0] * landmarks
 
-    def same_subject(self, landmark: int, subjects: Tensor) -> Tensor:
-        """Return which slots, (B, K) bool, hold a key of the query's own subject."""
-        return subjects[:, None] == self.subjects[landmark]
+    def masked(self, landmark: int, since: int, persons: Tensor | None = None) -> Tensor:
+        """Return which slots are no negatives: not filled, filled before step `since`, or of the query's own person.
 
-    def enqueue(self, landmark: int, keys: Tensor, subjects: Tensor) -> None:
+        Parameters
+        ----------
+        landmark : int
+            Queue index.
+        since : int
+            First step whose keys count; 0 for all.
+        persons : (B,) int64 tensor, optional
+            Whose the queries are; without it own keys count.
+
+        Returns
+        -------
+        (B, K) bool tensor; (1, K) without `persons`
+        """
+        unseen = self.steps[landmark] < since  # an unfilled slot is of step -1
+        return unseen[None] if persons is None else unseen | (persons[:, None] == self.persons[landmark])
+
+    def enqueue(self, landmark: int, keys: Tensor, persons: Tensor, step: int) -> None:
         """Overwrite the oldest B keys of `landmark`; any B up to K.
 
         Parameters
@@ -61,23 +75,27 @@ class KeyQueues:
             Queue index.
         keys : (B, C) tensor
             New keys, of unit length.
-        subjects : (B,) int64 tensor
+        persons : (B,) int64 tensor
             Whose keys they are.
+        step : int
+            That made them, from 0.
         """
         size = self.keys.shape[1]
         slots = (self.pointers[landmark] + torch.arange(len(keys), device=self.keys.device)) % size
         self.keys[landmark, slots] = keys.to(self.keys.dtype)
-        self.subjects[landmark, slots] = subjects
+        self.persons[landmark, slots] = persons
+        self.steps[landmark, slots] = step
         self.pointers[landmark] = (self.pointers[landmark] + len(keys)) % size
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return everything a checkpoint must hold."""
-        return {"keys": self.keys, "subjects": self.subjects, "pointers": torch.tensor(self.pointers)}
+        pointers = torch.tensor(self.pointers)
+        return {"keys": self.keys, "persons": self.persons, "steps": self.steps, "pointers": pointers}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what `state_dict` returned."""
-        self.keys.copy_(state["keys"])
-        self.subjects.copy_(state["subjects"])
+        for name in ("keys", "persons", "steps"):
+            getattr(self, name).copy_(state[name])
         self.pointers = state["pointers"].tolist()
 
 

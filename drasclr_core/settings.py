@@ -22,12 +22,22 @@ class PretrainSettings:
         Neighbouring patches per subject (k).
     beta : float
         Weight of the neighbouring loss.
+    negatives : "queue", "batch" or "fresh"
+        The other keys that a query is told from: those of the queue (the paper's); the others of the batch, without a
+        queue; those of the batch, and of the queue those made at this visit of the landmark.
     queue_size : int
         Keys per queue (K).
     queues : "landmark" or "global"
         One queue per landmark, or one for all.
     mask_same_subject : bool
-        Hide a query's own subject among the negatives.
+        Hide the query's own person among the negatives.
+    view_shift_mm, view_rotation_deg, view_scale, view_noise_hu : float
+        Largest shift, turn and relative change of size along or about each axis, and largest standard deviation of the
+        noise, of a random view.
+    view_noise_probability, view_gamma_probability : float
+        How often a view has noise, and another contrast.
+    view_gamma : (float, float)
+        Range of the contrast's exponent.
     temperature, key_momentum, learning_rate, momentum, weight_decay : float
         As in the paper.
     feature_dim, num_experts, conditioning
@@ -68,9 +78,17 @@ class PretrainSettings:
     groups: int = 4
     neighbours: int = 2
     beta: float = 1.0
+    negatives: Literal["queue", "batch", "fresh"] = "queue"
     queue_size: int = 4096
     queues: Literal["landmark", "global"] = "landmark"
     mask_same_subject: bool = True
+    view_shift_mm: float = 12.0
+    view_rotation_deg: float = 10.0
+    view_scale: float = 0.1
+    view_noise_hu: float = 50.0
+    view_noise_probability: float = 0.25
+    view_gamma: tuple[float, float] = (0.5, 4.5)
+    view_gamma_probability: float = 0.25
     temperature: float = 0.2
     key_momentum: float = 0.999
     learning_rate: float = 0.01

@@ -43,8 +43,9 @@ def training_memory_gb(settings: Mapping[str, Any], subjects: int, landmarks: in
     """
     processes = settings["processes"]
     queues = landmarks if settings["queues"] == "landmark" else 1
+    size = 0 if settings["negatives"] == "batch" else settings["queue_size"]
     key_bytes = 2 if settings["queue_precision"] == "float16" else 4
-    queues_gb = queues * settings["queue_size"] * settings["feature_dim"] * key_bytes / GB
+    queues_gb = queues * size * settings["feature_dim"] * key_bytes / GB
     row_gb = subjects / processes * costs["patch_bytes"] / GB
     rows = min(landmarks, max(MIN_ROWS, math.floor(settings["row_memory_gb"] / row_gb)))
     process_gb = {

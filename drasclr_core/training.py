@@ -21,6 +21,7 @@ from drasclr_core.checkpoint import State, newest_checkpoint, save_checkpoint
 from drasclr_core.contrast import Contrast
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
+from drasclr_core.negatives import warn_of_stale
 from drasclr_core.parallel import Processes, joined_processes
 from drasclr_core.rows import Rows
 from drasclr_core.settings import PretrainSettings
@@ -269,7 +270,7 @@ def _check(bank: Bank, settings: PretrainSettings, device: torch.device) -> None
         raise InputError(
             f"pretrain.batch_size is {settings.batch_size}, but only {count} subjects were included: make it smaller."
         )
-    if settings.epochs and settings.batch_size > settings.queue_size:
+    if settings.epochs and settings.negatives != "batch" and settings.batch_size > settings.queue_size:
         raise InputError(
             f"pretrain.queue_size is {settings.queue_size}, less than a batch of {settings.batch_size} keys: raise it."
         )
@@ -281,5 +282,7 @@ def _check(bank: Bank, settings: PretrainSettings, device: torch.device) -> None
             f"No landmark has {settings.batch_size // settings.groups} valid subjects in each of "
             f"{settings.groups} groups: make pretrain.batch_size or pretrain.groups smaller."
         )
+    if settings.epochs:
+        warn_of_stale(counts, settings)
     if settings.epochs and not counts.all():
         logger.warning("landmarks %s have too few valid subjects and are not trained on", np.flatnonzero(counts == 0))

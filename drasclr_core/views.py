@@ -19,8 +19,9 @@ def make_views(
     """Draw and apply the views of one batch, on `device`; every query, key and neighbour patch draws its own."""
 
     def views(hu: Tensor, kind: int) -> Tensor:
-        own = [_augmented(hu[i], settings, (step, group, kind), device) for i, group in enumerate(processes.own_groups)]
-        return torch.stack(own)
+        streams = [(step, group, kind) for group in processes.own_groups]
+        own = zip(hu, streams, strict=True)
+        return torch.stack([_augmented(part, settings, patches.spacing_mm, stream, device) for part, stream in own])
 
     order = np.random.default_rng([settings.seed, step, 0, _ORDER]).permutation(settings.batch_size)
     around = patches.neighbours
@@ -28,7 +29,9 @@ def make_views(
     neighbours = views(flat, _NEIGHBOUR).unflatten(1, around.shape[1:3]) if settings.neighbours else torch.empty(0)
     return Views(
         landmark=patches.batch.landmark,
-        subjects=torch.from_numpy(patches.batch.subjects.ravel()).to(device),
+        step=step,
+        visit=step - patches.batch.place,
+        persons=patches.persons.to(device),
         queries=views(patches.centre, _QUERY),
         keys=views(patches.centre, _KEY),
         neighbours=neighbours,
@@ -36,9 +39,11 @@ def make_views(
     )
 
 
-def _augmented(hu: Tensor, settings: PretrainSettings, stream: tuple[int, int, int], device: torch.device) -> Tensor:
+def _augmented(
+    hu: Tensor, settings: PretrainSettings, spacing_mm: float, stream: tuple[int, int, int], device: torch.device
+) -> Tensor:
     rng = np.random.default_rng([settings.seed, *stream])
-    parameters = draw_views(len(hu), rng)
+    parameters = draw_views(len(hu), settings, spacing_mm, rng)
     generator = torch.Generator(device).manual_seed(int(rng.integers(2**63)))
     shape = (np.count_nonzero(parameters.noise_hu), *hu.shape[1:])
     dtype = torch.float64 if settings.precision == "float64" else torch.float32

@@ -49,7 +49,7 @@ rule check_participants:
     input:
         table=participants_table,
         schema=repo("schemas/participants.schema.yaml"),
-        code=core("cohort", "cohort_lines"),
+        code=core("cohort", "cohort_lines", "persons"),
     output:
         table="results/{cohort}/participants.tsv",
     log:
@@ -72,6 +72,7 @@ rule assign_folds:
         "../envs/core.yaml"
     params:
         ids=cohort_ids,
+        persons=persons,
         settings={
             "folds": config["evaluation"]["folds"],
             "seed": config["seed"],

@@ -26,6 +26,8 @@ rule build_bank:
     resources:
         mem_mb=bank_memory,
         memory_gb=str(config["bank"]["memory_gb"]),
+    params:
+        **persons_param(),
     script:
         "../workflow_scripts/build_bank.py"
 

@@ -15,8 +15,8 @@ CORE = ROOT / "drasclr_core"
 LEVELS = {
     0: "errors io documents config experiments figure_specs tasks settings flow work_folder sizes workflow_folders "
     "machine",
-    1: "phantom cohort folds subject atlas images scan separable dicom lungs lung airways ct_metrics registration "
-    "boxes masks landmarks landmark patches histograms disease",
+    1: "phantom cohort persons folds subject atlas images scan separable dicom lungs lung airways ct_metrics "
+    "registration boxes masks landmarks landmark patches histograms disease",
     2: "layers encoder augment moco losses parallel",
     3: "bank shards rows batches contrast views training checkpoint telemetry model_folder embedding dense released "
     "box finetune",

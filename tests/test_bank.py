@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import zarr
 
 from drasclr_core.bank import Bank, block_length, build_bank, open_bank
 from drasclr_core.errors import InputError
@@ -31,9 +32,9 @@ def cohort(tmp_path_factory, grid):
     return root, truth
 
 
-def build(cohort, grid, path, ids=IDS, memory_gb=1.0):
+def build(cohort, grid, path, ids=IDS, memory_gb=1.0, persons=None):
     root, _ = cohort
-    build_bank([root / name for name in ids], ids, path, grid=grid, memory_gb=memory_gb)
+    build_bank([root / name for name in ids], ids, path, grid=grid, persons=persons, memory_gb=memory_gb)
     return path
 
 
@@ -58,6 +59,20 @@ def test_order_of_the_subjects_is_the_order_given(tmp_path, cohort, grid):
     assert back.participant_ids == IDS[::-1]
     np.testing.assert_array_equal(back.hu[:], forth.hu[:][:, ::-1])
     np.testing.assert_array_equal(back.valid, forth.valid[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("persons", "expected"), [(None, [0, 1, 2]), ({"s03": "b", "s01": "a", "s20": "b"}, [0, 1, 0])]
+)
+def test_bank_knows_whose_scans_it_holds(tmp_path, cohort, grid, persons, expected):
+    bank = open_bank(build(cohort, grid, tmp_path / "bank.zarr", persons=persons))
+    assert (bank.persons.dtype, bank.persons.tolist()) == (np.int64, expected)
+
+
+def test_in_a_bank_of_an_earlier_version_every_subject_is_a_person(tmp_path, cohort, grid):
+    path = build(cohort, grid, tmp_path / "bank.zarr", persons=dict.fromkeys(IDS, "one"))
+    del zarr.open_group(path).attrs["persons"]
+    assert open_bank(path).persons.tolist() == [0, 1, 2]
 
 
 def contents(path):

@@ -14,6 +14,7 @@ from drasclr_core.cohort import (
     write_participants,
 )
 from drasclr_core.errors import InputError
+from drasclr_core.persons import persons_of
 
 GOOD = {"participant_id": "p1", "image": "p1.nii.gz", "fev1pp": "71.5", "gold": "2", "sex": "F", "smoking_status": ""}
 
@@ -125,6 +126,31 @@ def test_cells_outside_the_schema(tmp_path, column, cell, expected):
     assert "line 2" in text
     assert column in text
     assert expected in text
+
+
+def test_a_person_is_any_text_and_its_column_optional(tmp_path):
+    rows = [
+        GOOD | {"participant_id": name, "person": person} for name, person in [("p1", "007"), ("p2", ""), ("p3", "p3")]
+    ]
+    frame = validate_participants(write_table(tmp_path, *rows))
+    assert frame["person"].tolist() == ["007", None, "p3"]
+    assert persons_of(frame["participant_id"], frame["person"]) == {"p1": "007", "p2": "p2", "p3": "p3"}
+    assert validate_participants(write_table(tmp_path, GOOD))["person"].tolist() == [None]
+
+
+@pytest.mark.parametrize(
+    ("persons", "expected"),
+    [
+        (["", "p1"], "line 3, person: 'p1' is the participant_id of line 2, which names no person; name it there too"),
+        (["NA", "x"], "line 2, person: 'NA' would be taken as text; leave the cell empty if missing"),
+    ],
+)
+def test_persons_that_may_or_may_not_be_one_are_refused(tmp_path, persons, expected):
+    rows = [GOOD | {"participant_id": f"p{place}", "person": cell} for place, cell in enumerate(persons, 1)]
+    path = write_table(tmp_path, *rows)
+    assert expected in message(read_checked_rows, path)
+    rows[0]["person"] = "p1"
+    assert len(read_checked_rows(write_table(tmp_path, *rows))) == 2
 
 
 def test_all_faults_are_told_at_once(tmp_path):

@@ -1,4 +1,6 @@
 import copy
+import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 import torch
 from reference import released_model
 
-from drasclr_core.contrast import Contrast, Views
+from drasclr_core.contrast import MEANS, MEASURES, Contrast, Views
 from drasclr_core.encoder import Encoder
 from drasclr_core.parallel import Processes
 from drasclr_core.released import released_names
@@ -44,6 +46,7 @@ def released():
     codes = np.concatenate([np.repeat(inputs["locations"][:1], 3, axis=0), inputs["locations"][1:]])
     contrast = Contrast(encoder, codes, np.tile([3, 4], (5, 1)), settings, Processes(0, 1, 1), CPU)
     contrast.queues.keys[:3] = torch.tensor(weights["queue"]).permute(2, 1, 0)
+    contrast.queues.steps[:3] = 0  # the released code takes its random vectors for keys
     return contrast, inputs, expected
 
 
@@ -52,7 +55,9 @@ def views_at(landmark, inputs):
     batch = len(inputs["query"])
     return Views(
         landmark=landmark,
-        subjects=torch.arange(batch),
+        step=landmark + 1,
+        visit=landmark + 1,
+        persons=torch.arange(batch),
         queries=torch.tensor(inputs["query"])[None],
         keys=torch.tensor(inputs["key"])[None],
         neighbours=neighbours,
@@ -64,9 +69,9 @@ def test_three_steps_are_the_released_ones(released):
     contrast, inputs, expected = copy.deepcopy(released[0]), *released[1:]
     views = views_at(0, inputs)
     probe = copy.deepcopy(contrast)
-    local, around, _ = probe.logits(views, 0, 0, probe.encode_keys(views), probe.kernels(0))
-    assert relative_error(local.detach(), expected["logits_local"]) < 1e-5
-    assert relative_error(around.detach(), expected["logits_neighbour"]) < 1e-5
+    compared = probe.compare(views, 0, 0, probe.encode_keys(views), probe.kernels(0))
+    assert relative_error(compared.local.detach(), expected["logits_local"]) < 1e-5
+    assert relative_error(compared.around.detach(), expected["logits_neighbour"]) < 1e-5
 
     losses = []
     for landmark in range(3):
@@ -105,7 +110,7 @@ def toy(groups=2, batch=4, **changes):
     return Contrast(encoder, codes, table, settings, Processes(0, 1, groups), CPU)
 
 
-def toy_views(contrast, landmark=0, seed=0):
+def toy_views(contrast, landmark=0, seed=0, **changes):
     rng = np.random.default_rng(seed)
     s = contrast.settings
     share = s.batch_size // s.groups
@@ -113,14 +118,27 @@ def toy_views(contrast, landmark=0, seed=0):
     def draw(*shape):
         return torch.tensor(rng.uniform(-1, 1, (*shape, 1, 32, 32, 32)), dtype=contrast.dtype)
 
-    return Views(
-        landmark=landmark,
-        subjects=torch.arange(s.batch_size),
-        queries=draw(s.groups, share),
-        keys=draw(s.groups, share),
-        neighbours=draw(s.groups, s.neighbours, share),
-        key_order=torch.tensor(rng.permutation(s.batch_size)),
-    )
+    made = {
+        "landmark": landmark,
+        "step": seed,
+        "visit": seed,
+        "persons": torch.arange(s.batch_size),
+        "queries": draw(s.groups, share),
+        "keys": draw(s.groups, share),
+        "neighbours": draw(s.groups, s.neighbours, share),
+        "key_order": torch.tensor(rng.permutation(s.batch_size)),
+    }
+    return Views(**made | changes)
+
+
+def compared_groups(contrast, views):
+    """Return the keys of the batch, and the comparison of every group."""
+    keys, kernels = contrast.encode_keys(views), contrast.kernels(views.landmark)
+    return keys, [contrast.compare(views, group, group, keys, kernels) for group in range(contrast.settings.groups)]
+
+
+def measured(contrast, views):
+    return dict(zip(MEASURES, contrast.step(views, 0.01)[0].tolist(), strict=True))
 
 
 def test_keys_are_dealt_across_groups_and_come_back_in_order():
@@ -133,7 +151,7 @@ def test_keys_are_dealt_across_groups_and_come_back_in_order():
     for members in (order[:2], order[2:]):  # batch statistics are those of the dealt group
         with torch.no_grad():
             encoder = copy.deepcopy(contrast.key_encoder)
-            expected = encoder.project(patches[members], encoder.kernels(contrast.codes[:1]))
+            expected = encoder.project(encoder(patches[members], contrast.codes[0]))
         torch.testing.assert_close(keys[members], expected)
 
 
@@ -148,15 +166,62 @@ def test_running_statistics_are_the_mean_over_groups():
     torch.testing.assert_close(contrast.encoder.norms[0].running_mean, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_own_keys_do_not_count_as_negatives():
-    contrast = toy()
-    views = toy_views(contrast)
-    contrast.step(views, 0.0)
-    local, around, _ = contrast.logits(views, 1, 1, contrast.encode_keys(views), contrast.kernels(0))
-    hidden = torch.isinf(local[:, 1:])
-    assert torch.equal(hidden, contrast.queues.subjects[0] == views.subjects[2:, None])
-    assert hidden.sum(1).tolist() == [1] * 2
-    assert torch.equal(hidden, torch.isinf(around[:, 1:]))
+@pytest.mark.parametrize("negatives", ["queue", "batch", "fresh"])
+def test_only_keys_of_other_persons_that_were_made_are_negatives(negatives):
+    contrast = toy(negatives=negatives)
+    persons = torch.tensor([0, 1, 2, 1])  # two scans of one person, in both groups
+    for step in range(2):  # of an earlier visit, and of this one
+        contrast.step(toy_views(contrast, seed=step, persons=persons + 2 * step), 0.0)
+    views = toy_views(contrast, seed=2, visit=1, persons=persons + 1)
+    keys, groups = compared_groups(contrast, views)
+    expected, whose = [], [*[0, 1, 2, 1], *[2, 3, 4, 3]]
+    if negatives != "batch":
+        used = {"queue": range(8), "fresh": range(4, 8)}[negatives]
+        expected += [(contrast.queues.keys[0, slot], whose[slot], 2 - slot // 4) for slot in used]
+    if negatives != "queue":
+        expected += [(key, person, 0) for key, person in zip(keys, views.persons.tolist(), strict=True)]
+    for group, compared in enumerate(groups):
+        for row, person in enumerate(views.persons[2 * group : 2 * group + 2].tolist()):
+            seen = ~compared.negatives.masked[row]
+            others = [(key, age) for key, whose_, age in expected if whose_ != person]
+            assert torch.equal(compared.negatives.keys[seen], torch.stack([key for key, _ in others]))
+            assert compared.negatives.ages[seen].tolist() == [age for _, age in others]
+            assert torch.equal(torch.isinf(compared.local[row, 1:]), ~seen)
+            assert torch.equal(torch.isinf(compared.around[row, 1:]), ~seen)
+
+
+def test_unmasked_a_query_sees_its_person_but_never_its_own_key():
+    contrast = toy(negatives="batch", mask_same_subject=False)
+    _, groups = compared_groups(contrast, toy_views(contrast, persons=torch.zeros(4, dtype=torch.int64)))
+    masked = torch.cat([compared.negatives.masked for compared in groups])
+    assert torch.equal(masked, torch.eye(4, dtype=bool))
+
+
+@pytest.mark.parametrize("negatives", ["queue", "batch", "fresh"])
+def test_a_constant_encoder_costs_the_logarithm_of_its_candidates_at_every_step(negatives):
+    contrast = toy(negatives=negatives, precision="float64", queue_size=6)
+    for encoder in (contrast.encoder, contrast.key_encoder):
+        torch.nn.init.zeros_(encoder.head[2].weight)
+        torch.nn.init.ones_(encoder.head[2].bias)
+    contrast.settings = replace(contrast.settings, key_momentum=1.0)
+    filled = {"queue": [0, 4, 6], "batch": [0, 0, 0], "fresh": [0, 4, 0]}[negatives]  # slots that count
+    for step, (slots, visit) in enumerate(zip(filled, [0, 0, 2], strict=True)):
+        persons = torch.arange(4) + 4 * step
+        batch = 0 if negatives == "queue" else 3
+        found = dict(
+            zip(
+                MEASURES,
+                contrast.step(toy_views(contrast, seed=step, visit=visit, persons=persons), 0.0)[0].tolist(),
+                strict=True,
+            )
+        )
+        expected = math.log(1 + slots + batch)
+        for name in ("loss_local", "loss_neighbour", "chance"):
+            assert found[name] == pytest.approx(expected, abs=1e-12), name
+        assert found["pairs"] == 4 * (slots + batch)
+        assert found["fresh_pairs"] == 12
+        assert found["fresh_hits"] == 0  # a tie is no skill
+        assert found["fresh_wins"] == 6
 
 
 def test_a_global_queue_serves_every_landmark():
@@ -166,26 +231,53 @@ def test_a_global_queue_serves_every_landmark():
     assert contrast.queues.pointers == [4]
 
 
-def test_the_measures_are_those_of_the_groups():
-    contrast, other = toy(), toy()
-    views = toy_views(contrast)
+def test_without_a_queue_none_is_kept():
+    contrast = toy(negatives="batch")
+    contrast.step(toy_views(contrast), 0.01)
+    assert contrast.queues.keys.numel() == 0
+
+
+def test_the_measures_equal_a_plain_count():
+    contrast = toy(precision="float64", negatives="fresh")
+    contrast.step(toy_views(contrast, seed=0, persons=torch.arange(4) + 4), 0.01)
+    views, other = toy_views(contrast, seed=1, visit=0), copy.deepcopy(contrast)
     measures, wishes = contrast.step(views, 0.01, stop=True)
-    keys, expected = other.encode_keys(views), []
-    for group, mine in enumerate((slice(0, 2), slice(2, 4))):
-        local, around, query = (tensor.detach() for tensor in other.logits(views, group, group, keys, other.kernels(0)))
-        losses = [-each.log_softmax(1)[:, 0].mean() for each in (local, around)]
-        top1 = (local[:, :1] >= local).all(1).float().mean()
-        near = (2 - 2 * (query * keys[mine]).sum(1)).mean()
-        apart = torch.exp(-2 * (2 - 2 * query[0] @ query[1]))
-        expected.append(torch.stack([*losses, top1, near, apart]))
-    torch.testing.assert_close(measures, torch.stack(expected).mean(0), rtol=1e-4, atol=1e-5)
+    keys, groups = compared_groups(other, views)
+    expected = {name: 0.0 for name in MEASURES}
+    for group, compared in enumerate(groups):
+        queries, mine = compared.queries.detach(), keys[2 * group : 2 * group + 2]
+        losses = [-each.detach().log_softmax(1)[:, 0].mean() for each in (compared.local, compared.around)]
+        near = (2 - 2 * (queries * mine).sum(1)).mean()
+        apart = torch.exp(-2 * (2 - 2 * queries[0] @ queries[1]))
+        for name, value in zip(MEANS, [*losses, math.log(8), near, apart], strict=False):
+            expected[name] += float(value) / 2
+        for row, query in enumerate(queries):
+            own = float(query @ mine[row])
+            fresh = [float(query @ key) for place, key in enumerate(keys) if place != 2 * group + row]
+            queued = [float(query @ key) for key in other.queues.keys[0, :4]]
+            for name, others in (("", queued + fresh), ("fresh_", fresh)):
+                expected[f"{name}hits"] += own > max(others)
+                expected[f"{name}queries"] += 1
+                expected[f"{name}wins"] += sum(own > each for each in others)
+                expected[f"{name}pairs"] += len(others)
+        expected["age"] += 2 * 4 * 1
+    features = torch.cat([compared.features.detach() for compared in groups])
+    spectrum = np.linalg.eigvalsh(np.cov(features.numpy().T))
+    expected["effective_rank"] = spectrum.sum() ** 2 / (spectrum**2).sum()
+    assert dict(zip(MEASURES, measures.tolist(), strict=True)) == pytest.approx(expected, abs=1e-9)
     assert wishes == 1
+
+
+def test_nothing_is_said_of_skill_against_an_empty_queue():
+    found = measured(toy(), toy_views(toy()))
+    assert (found["queries"], found["pairs"], found["fresh_pairs"]) == (0, 0, 12)
+    assert found["loss_local"] == 0
 
 
 def test_beta_weighs_the_neighbouring_loss():
     gradients = {}
     for beta in (0.0, 1.0, 2.0):
-        contrast = toy(beta=beta)
+        contrast = toy(beta=beta, negatives="batch")
         contrast.step(toy_views(contrast), 0.0)
         gradients[beta] = contrast.encoder.convs[3].weight.grad
     slope = gradients[1.0] - gradients[0.0]
@@ -195,19 +287,24 @@ def test_beta_weighs_the_neighbouring_loss():
 
 def test_only_the_landmarks_own_queue_and_codes_are_used():
     contrast, other = toy(), toy()
-    other.queues.keys[1:] = 0
+    for each in (contrast, other):
+        each.step(toy_views(contrast), 0.0)
+    other.queues.keys[1:] = 1
+    other.queues.steps[1:] = 0
     other.codes[0] = contrast.codes[0]
-    views = toy_views(contrast)
+    views = toy_views(contrast, seed=1, persons=torch.arange(4) + 4)
     ours, theirs = contrast.step(views, 0.01)[0], other.step(views, 0.01)[0]
     assert torch.equal(ours, theirs)
+    assert ours[MEASURES.index("pairs")] == 16
 
 
-def test_the_saved_state_goes_on_as_if_nothing_happened():
-    contrast, restored = toy(), toy()
+@pytest.mark.parametrize("negatives", ["queue", "batch", "fresh"])
+def test_the_saved_state_goes_on_as_if_nothing_happened(negatives):
+    contrast, restored = toy(negatives=negatives), toy(negatives=negatives)
     contrast.step(toy_views(contrast), 0.01)
     restored.load_state_dict(copy.deepcopy(contrast.state_dict()))
     for each in (contrast, restored):
-        each.step(toy_views(contrast, seed=1), 0.01)
+        each.step(toy_views(contrast, seed=1, visit=0, persons=torch.arange(4) + 4), 0.01)
     for a, b in zip(contrast.encoder.parameters(), restored.encoder.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -215,7 +312,8 @@ def test_the_saved_state_goes_on_as_if_nothing_happened():
 def after_three_steps(**changes):
     contrast = toy(precision="float64", **changes)
     for step in range(3):
-        measures, _ = contrast.step(toy_views(contrast, landmark=step, seed=step), learning_rate=0.05)
+        views = toy_views(contrast, seed=step, visit=0, persons=torch.arange(4) + 4 * step)
+        measures, _ = contrast.step(views, learning_rate=0.05)
     return contrast, measures
 
 
@@ -228,7 +326,7 @@ def test_the_order_of_the_channels_changes_no_result():
 
 @pytest.mark.parametrize("conditioning", ["none", "concatenation", "hypernetwork"])
 def test_every_conditioning_learns_at_several_locations_from_the_gradients_of_the_whole_loss(conditioning):
-    contrast = toy(precision="float64", conditioning=conditioning)
+    contrast = toy(precision="float64", conditioning=conditioning, negatives="batch")
     views, reference = toy_views(contrast), copy.deepcopy(contrast)
     contrast.step(views, 0.0)
     keys, losses = reference.encode_keys(views), []
@@ -236,8 +334,8 @@ def test_every_conditioning_learns_at_several_locations_from_the_gradients_of_th
         codes = reference.codes[[0, 1, 2]]
         kernels = [layer.split([1, 2]) for layer in reference.encoder.kernels(codes)]
         mixed = SimpleNamespace(centre=[a for a, _ in kernels], around=[b for _, b in kernels])
-        local, around, _ = reference.logits(views, group, group, keys, mixed)
-        losses += [-each.log_softmax(1)[:, 0].mean() for each in (local, around)]
+        compared = reference.compare(views, group, group, keys, mixed)
+        losses += [-each.log_softmax(1)[:, 0].mean() for each in (compared.local, compared.around)]
     (sum(losses) / 2).backward()
     for (name, ours), theirs in zip(contrast.encoder.named_parameters(), reference.encoder.parameters(), strict=True):
         assert ours.grad is not None, name

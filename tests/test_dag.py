@@ -29,9 +29,11 @@ TASKS = ("log_fev1pp", "log_fev1_fvc", "gold", "cle", "paraseptal", "ae_history"
 TABLE = {"make_table"}
 
 
-def write_table(folder, ids=CLINIC, fev1pp=80, **exclude_reason):
+def write_table(folder, ids=CLINIC, fev1pp=80, persons=None, **exclude_reason):
     rows = [f"{id_}\t{id_}.nii.gz\t{exclude_reason.get(id_, '')}\t{fev1pp}" for id_ in ids]
     lines = ["participant_id\timage\texclude_reason\tfev1pp", *rows]
+    if persons:
+        lines = [f"{line}\t{person}" for line, person in zip(lines, ["person", *persons], strict=True)]
     (folder / "clinic.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -150,6 +152,13 @@ def test_an_edit_of_a_participant_reruns_what_it_must(finished, tmp_path):
 
     write_table(folder, fev1pp=70)  # a label: nothing is embedded again
     assert planned(folder) == table | evaluated(*FITTED, *ENCODERS)
+
+    write_table(folder, fev1pp=70, persons="vwxyz")  # all different: what they were without the column
+    assert planned(folder) == table | evaluated(*FITTED, *ENCODERS)
+
+    write_table(folder, persons="vwxyx")
+    cohort = {"assign_folds", "build_bank"} | of("embed_cohort", UNTRAINED)
+    assert planned(folder) == table | cohort | trained(*ENCODERS) | evaluated(*FITTED)
 
     write_table(folder, b2="moved")
     chain = after("ingest_scan", "segment_lungs", "register_lungs", "cut_patches", ids=["b2"])

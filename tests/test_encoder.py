@@ -48,7 +48,7 @@ def test_without_conditioning_the_location_makes_no_difference():
 
 def test_projections_have_unit_length():
     encoder = Encoder(num_experts=1).eval()
-    z = encoder.project(torch.randn(3, 1, 32, 32, 32), encoder.kernels(torch.zeros(1, 3)))
+    z = encoder.project(encoder(torch.randn(3, 1, 32, 32, 32), torch.zeros(3)))
     torch.testing.assert_close(z.norm(dim=1), torch.ones(3))
 
 

@@ -8,7 +8,7 @@ from drasclr_core.moco import KeyQueues, update_key_encoder
 
 
 def queues(size=4, landmarks=2):
-    return KeyQueues(landmarks, size, 3, torch.Generator().manual_seed(0))
+    return KeyQueues(landmarks, size, 3)
 
 
 def numbered(*numbers):
@@ -17,36 +17,33 @@ def numbered(*numbers):
 
 def test_the_queue_wraps_at_any_batch_size():
     q = queues()
-    before = q.keys[0].clone()
-    q.enqueue(1, numbered(1, 2, 3), torch.tensor([1, 2, 3]))
-    q.enqueue(1, numbered(4, 5, 6), torch.tensor([4, 5, 6]))
+    q.enqueue(1, numbered(1, 2, 3), torch.tensor([1, 2, 3]), step=7)
+    q.enqueue(1, numbered(4, 5, 6), torch.tensor([4, 5, 6]), step=8)
     assert q.keys[1, :, 0].tolist() == [5, 6, 3, 4]
-    assert q.subjects[1].tolist() == [5, 6, 3, 4]
+    assert q.persons[1].tolist() == [5, 6, 3, 4]
+    assert q.steps[1].tolist() == [8, 8, 7, 8]
     assert q.pointers == [0, 2]
-    assert torch.equal(q.keys[0], before)  # the other landmark's queue is untouched
-    assert q.subjects[0].tolist() == [-1] * 4
+    assert q.keys[0].abs().sum() == 0  # the other landmark's queue is untouched
+    assert q.persons[0].tolist() == q.steps[0].tolist() == [-1] * 4
 
 
-def test_queues_start_with_unit_vectors_of_nobody():
-    q = queues(size=64)
-    torch.testing.assert_close(q.keys.norm(dim=2), torch.ones(2, 64))
-    assert not q.same_subject(0, torch.arange(5)).any()
-
-
-def test_own_keys_are_recognised():
+def test_what_is_no_negative_is_masked():
     q = queues()
-    q.enqueue(0, numbered(1, 2, 3), torch.tensor([7, 8, 7]))
-    assert q.same_subject(0, torch.tensor([7, 9])).tolist() == [[True, False, True, False], [False] * 4]
+    q.enqueue(0, numbered(1, 2), torch.tensor([7, 8]), step=0)
+    q.enqueue(0, numbered(3), torch.tensor([7]), step=4)
+    assert q.masked(0, since=0).tolist() == [[False, False, False, True]]
+    assert q.masked(0, since=1).tolist() == [[True, True, False, True]]
+    assert q.masked(0, 0, torch.tensor([7, 9])).tolist() == [[True, False, True, True], [False, False, False, True]]
 
 
 def test_a_restored_queue_goes_on_in_the_same_place():
     q, restored = queues(), queues()
-    q.enqueue(0, numbered(1, 2, 3), torch.tensor([1, 2, 3]))
+    q.enqueue(0, numbered(1, 2, 3), torch.tensor([1, 2, 3]), step=0)
     restored.load_state_dict(copy.deepcopy(q.state_dict()))
     for each in (q, restored):
-        each.enqueue(0, numbered(4, 5), torch.tensor([4, 5]))
-    assert torch.equal(q.keys, restored.keys)
-    assert torch.equal(q.subjects, restored.subjects)
+        each.enqueue(0, numbered(4, 5), torch.tensor([4, 5]), step=1)
+    for name in ("keys", "persons", "steps"):
+        assert torch.equal(getattr(q, name), getattr(restored, name))
     assert q.pointers == restored.pointers
 
 

@@ -36,10 +36,11 @@ def toy_grid():
     )
 
 
-def toy_bank(subjects=8, valid=None, seed=0):
+def toy_bank(subjects=8, valid=None, seed=0, persons=None):
     """Return a bank in memory; voxel (0, 0, 0) of a patch is 10 * landmark + subject, the rest noise."""
     hu = np.random.default_rng(seed).integers(-1000, 200, (4, subjects, 32, 32, 32)).astype(np.int16)
     hu[:, :, 0, 0, 0] = 10 * np.arange(4)[:, None] + np.arange(subjects)
     store = zarr.create_array(zarr.storage.MemoryStore(), data=hu, chunks=(1, subjects, 32, 32, 32))
     valid = np.ones((4, subjects), bool) if valid is None else valid
-    return Bank(store, valid, [f"s{i}" for i in range(subjects)], toy_grid())
+    persons = np.arange(subjects) if persons is None else np.asarray(persons)
+    return Bank(store, valid, [f"s{i}" for i in range(subjects)], toy_grid(), persons)

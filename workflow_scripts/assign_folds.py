@@ -6,7 +6,8 @@ from drasclr_core.folds import assign_folds, write_folds
 
 
 def main(job):
-    write_folds(assign_folds(job.params.ids, **job.params.settings), job.output.folds)
+    folds = assign_folds(job.params.ids, **job.params.settings, persons=job.params.persons)
+    write_folds(folds, job.output.folds)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ def main(job):
     folder = {Path(path).name: path for path in job.input.patches}
     grid = LandmarkGrid.from_json(read_json(job.input.landmarks))
     folders = [folder[id_] for id_ in ids]
-    build_bank(folders, ids, job.output.bank, grid=grid, memory_gb=float(job.resources.memory_gb))
+    persons = vars(job.params).get("persons")
+    memory_gb = float(job.resources.memory_gb)
+    build_bank(folders, ids, job.output.bank, grid=grid, persons=persons, memory_gb=memory_gb)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,76 @@
+"""Has a training collapsed: do the features of different subjects become one point, or one line?"""
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+UNIFORMITY = -0.2
+"""Above it queries of different subjects are nearly one point (Wang and Isola 2020: 0 where all are one)."""
+EFFECTIVE_RANK = 2.0
+"""Below it the features h of a batch hardly leave a line."""
+SHARE = 0.1
+"""Share of the training that it must last for, without a break."""
+
+
+@dataclass
+class Collapse:
+    """Watches the rows of a training's ``metrics.csv`` for a collapse.
+
+    Parameters
+    ----------
+    steps : int
+        Of the whole training.
+    """
+
+    steps: int
+    _step: int = 0
+    _begin: int | None = None
+    _warning: str | None = None
+
+    @property
+    def warning(self) -> str | None:
+        """What was found so far, of the last long enough stretch of collapsed rows; None without one."""
+        return self._warning
+
+    def add(self, row: Mapping[str, Any]) -> bool:
+        """Take the next row; return whether with it a stretch has become long enough.
+
+        Parameters
+        ----------
+        row : mapping
+            ``step``, ``uniformity`` and ``effective_rank``, numbers or text. A column may be missing, as the last is
+            in files of earlier versions.
+        """
+        before, self._step = self._step, int(row["step"])
+        uniformity, rank = _number(row.get("uniformity")), _number(row.get("effective_rank"))
+        if not (uniformity > UNIFORMITY or rank < EFFECTIVE_RANK):  # false of NaN, which says nothing
+            self._begin = None
+            return False
+        first = self._begin is None
+        self._begin = before if self._begin is None else self._begin
+        if self._step - self._begin < SHARE * self.steps:
+            return False
+        known = not first and before - self._begin >= SHARE * self.steps
+        self._warning = (
+            f"the training collapsed: from step {self._begin + 1} to {self._step} of {self.steps} the features of "
+            f"different subjects were nearly one point (uniformity {uniformity:.2f}; above {UNIFORMITY} is a collapse) "
+            f"or one line (effective rank {rank:.1f}; below {EFFECTIVE_RANK:g})"
+        )
+        return not known
+
+
+def find_collapse(metrics: str | Path) -> str | None:
+    """Return what is to be said of a finished training's ``metrics.csv``; None where it did not collapse."""
+    with Path(metrics).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = Collapse(int(rows[-1]["step"]) if rows else 0)
+    for row in rows:
+        found.add(row)
+    return found.warning
+
+
+def _number(cell: Any) -> float:
+    return math.nan if cell in (None, "") else float(cell)
