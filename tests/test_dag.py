@@ -122,7 +122,10 @@ EVERYTHING_RESAMPLED = (
             of("pretrain_encoder embed_bank", ["new"]),
         ),
         # More seeds: trainings beside the first, which stays as it is.
-        ({"runs.drasclr.seeds": [0, 1, 2]}, of("pretrain_encoder embed_bank", ["drasclr/seed-1", "drasclr/seed-2"])),
+        (
+            {"runs.drasclr.seeds": [0, 1, 2]},
+            TABLE | of("pretrain_encoder embed_bank", ["drasclr/seed-1", "drasclr/seed-2"]),
+        ),
         ({"runs.drasclr.seeds": [1]}, trained("drasclr")),
         ({"cohorts.phantom.phantom.subjects": 3}, set()),  # only its first is of use
     ],
