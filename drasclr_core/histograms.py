@@ -3,6 +3,7 @@
 The obvious comparator of learnt features: emphysema and ground glass are densities, and a histogram knows no shape.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -41,7 +42,10 @@ def patch_histograms(patches_hu: npt.NDArray[np.int16], bins: int = BINS, scales
     return histograms.reshape(-1, scales * bins)
 
 
-HISTOGRAMS = {"histogram": patch_histograms, "histogram3": partial(patch_histograms, scales=3)}
+HISTOGRAMS: dict[str, Callable[[npt.NDArray[np.int16]], npt.NDArray[np.float32]]] = {
+    "histogram": patch_histograms,
+    "histogram3": partial(patch_histograms, scales=3),
+}
 """The comparators by name: 30 numbers of the patch, or 90 with its means over 2 and over 4 voxels."""
 
 

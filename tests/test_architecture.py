@@ -20,8 +20,8 @@ LEVELS = {
     2: "layers encoder augment moco losses parallel",
     3: "bank shards rows batches contrast views training checkpoint telemetry model_folder embedding dense released "
     "box finetune",
-    4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe survival concordance "
-    "detection significance embedding_map",
+    4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe disease_rows survival "
+    "concordance detection significance embedding_map",
     5: "tables figures qc report plan",
     6: "cli",
 }
