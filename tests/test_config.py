@@ -82,7 +82,15 @@ def test_all_faults_are_told_at_once():
         ({"runs.drasclr.params.groups": 32}, "runs.drasclr.params: batch_size (32) leaves one subject to each of the"),
         ({"runs.drasclr.params.processes": 4}, "runs.drasclr.params: processes (4) does not divide groups (2)"),
         ({"runs.drasclr.params.nodes": 2}, "runs.drasclr.params: nodes (2) does not divide processes (1)"),
-        ({"runs.drasclr.params.queue_size": 8}, "runs.drasclr.params: queue_size (8) is less than one batch (32)"),
+        (
+            {"runs.patch-moco.params.queue_size": 8},
+            "runs.patch-moco.params: queue_size (8) is less than one batch (32)",
+        ),
+        (
+            {"runs.drasclr.params.queues": "global"},
+            "runs.drasclr.params: queues (global) needs a queue, but negatives is",
+        ),
+        ({"pretrain.view_gamma": [2.0, 1.0]}, "pretrain: view_gamma (2.0, 1.0) must begin with the smaller exponent"),
         ({"pretrain.device": "cpu", "pretrain.precision": "bfloat16"}, "pretrain: precision (bfloat16) needs a GPU"),
         ({"pretrain.time_limit_minutes": 5}, "pretrain: margin_minutes (5) leaves nothing of time_limit_minutes (5)"),
         ({"runs.drasclr.params.neighbours": 4}, "runs.drasclr.params: neighbours (4) is more than landmarks.neighbour"),
