@@ -1,4 +1,4 @@
-"""What a training step achieves: how near queries are to their keys, how spread out, how skilled, of how many dimensions."""
+"""What a training step achieves: how near queries are to their keys, how spread out, how often right."""
 
 import torch
 from torch import Tensor
