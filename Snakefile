@@ -35,9 +35,8 @@ if workflow.remote_exec:
 wildcard_constraints:
     cohort="|".join(config["cohorts"]),
     atlas="|".join(config["atlases"]),
-    run="|".join(config["runs"]),
+    run="|".join(every_training(config)),  # a training's name may have a slash
     id="[A-Za-z0-9][A-Za-z0-9_-]*",
-    task="[a-z0-9_]+",
     table="table[0-9]+",
     figure="figure[a-z0-9_]+",
     comparison="tableA[0-9]+|table[0-9]+_test",

@@ -86,24 +86,56 @@ def digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def pretrain_settings(config: Config, run: str) -> dict[str, Any]:
-    """Return the pretraining settings of a run: the section `pretrain`, its overrides, the seed."""
-    return {"seed": config["seed"], **config["pretrain"], **config["runs"][run].get("params", {})}
+def training_names(config: Config, run: str) -> list[str]:
+    """Return the names of a run's trainings, in the order of its seeds; of a method that is not trained the run's own.
+
+    A training's name is where its results stand: the run's own name for the first seed, so that more of them move
+    nothing, and ``{run}/seed-{seed}`` for the others. The functions below take either.
+    """
+    return [run, *(f"{run}/seed-{seed}" for seed in _seeds(config, run)[1:])]
 
 
-def is_pretrained(config: Config, run: str) -> bool:
+def every_training(config: Config) -> list[str]:
+    """Return the names of all trainings and of the runs without one; what bears the name of a run comes first."""
+    names = [name for run in config["runs"] for name in training_names(config, run)]
+    return sorted(names, key=lambda name: name not in config["runs"])
+
+
+def run_of(training: str) -> str:
+    """Return the run of a training."""
+    return training.partition("/")[0]
+
+
+def training_seed(config: Config, training: str) -> int:
+    """Return the seed of a training: of its initialisation, its order and its views."""
+    run = run_of(training)
+    return _seeds(config, run)[training_names(config, run).index(training)]
+
+
+def _seeds(config: Config, run: str) -> list[int]:
+    seeds: list[int] = config["runs"][run].get("seeds", [0])
+    return seeds
+
+
+def pretrain_settings(config: Config, training: str) -> dict[str, Any]:
+    """Return the settings of a training: the section `pretrain`, the overrides of its run, its seed."""
+    params = config["runs"][run_of(training)].get("params", {})
+    return {"seed": training_seed(config, training), **config["pretrain"], **params}
+
+
+def is_pretrained(config: Config, training: str) -> bool:
     """Return whether a run trains an encoder."""
-    return bool(config["runs"][run]["method"] == PRETRAINED)
+    return bool(config["runs"][run_of(training)]["method"] == PRETRAINED)
 
 
-def same_run(config: Config, run: str) -> str:
-    """Return the first run of the configuration that is the same but for its name: it is trained once."""
-    return next(name for name in config["runs"] if _essence(config, name) == _essence(config, run))
+def same_run(config: Config, training: str) -> str:
+    """Return the first training of the configuration that is the same but for its name: it is done once."""
+    return next(name for name in every_training(config) if _essence(config, name) == _essence(config, training))
 
 
-def _essence(config: Config, run: str) -> Any:
-    content = config["runs"][run]
-    params = pretrain_settings(config, run) if is_pretrained(config, run) else content.get("params", {})
+def _essence(config: Config, training: str) -> Any:
+    content = config["runs"][run_of(training)]
+    params = pretrain_settings(config, training) if is_pretrained(config, training) else content.get("params", {})
     return content["method"], content["atlas"], params
 
 
@@ -142,6 +174,8 @@ def _name_faults(config: Config) -> Iterator[str]:
     for run, content in config["runs"].items():
         if content["atlas"] not in config["atlases"]:
             yield f"runs.{run}.atlas: '{content['atlas']}' is not one of atlases ({', '.join(config['atlases'])})"
+        if "seeds" in content and not is_pretrained(config, run):
+            yield f"runs.{run}.seeds: only runs of the method {PRETRAINED} are trained; remove the key"
 
 
 def _atlas_faults(config: Config) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,13 @@ def evaluate_finetuned(
     patches : BoxPatches
         All of the cohort.
     settings : FinetuneSettings
+        The training without fold K has their seed plus K.
     folder : path
         Gets, per subtype, ``fold-K.safetensors`` and ``detector.json``, which says what model they come from.
     stride, block : int
         Of the windows slid over a box, in voxels.
     **common
-        ``run, seed, fold_count``; a training's seed is the seed plus its fold.
+        ``run, seed, fold_count``.
 
     Returns
     -------
@@ -66,7 +68,7 @@ def evaluate_finetuned(
         chosen = patches.take(patches.detection(subtype))
         labels, place = chosen.subtypes == subtype, folder / subtype
         place.mkdir(parents=True)
-        predict = finetuned_detector(model, chosen, labels, settings, common["seed"], (stride, block), place)
+        predict = finetuned_detector(model, chosen, labels, settings, (stride, block), place)
         common["readout"] = FINETUNED
         evaluations.append(evaluate_patches(f"{subtype}_detection", "finetuned", chosen, labels, predict, **common))
         held_out = {str(fold): sorted(set(chosen.participants[chosen.folds == fold])) for fold in set(chosen.folds)}
@@ -82,7 +84,6 @@ def finetuned_detector(
     patches: BoxPatches,
     labels: Mask,
     settings: FinetuneSettings,
-    seed: int,
     sliding: tuple[int, int],
     folder: Path | None = None,
 ) -> Predict:
@@ -91,9 +92,7 @@ def finetuned_detector(
     Parameters
     ----------
     model, patches, labels, settings
-        As for `finetune.finetune`.
-    seed : int
-        The training without fold K has the seed `seed` + K.
+        As for `finetune.finetune`; the training without fold K has the settings' seed plus K.
     sliding : (stride, block)
         Of the windows slid over a box, in voxels.
     folder : path, optional
@@ -103,7 +102,8 @@ def finetuned_detector(
 
     def predict(train: Mask, test: Mask, fold: int) -> tuple[Mask, dict[str, Any]]:
         tuned = Model(copy.deepcopy(model.encoder), model.grid, model.description)
-        classifier = finetune(tuned.encoder, patches.take(train), labels[train], settings, seed + fold)
+        own = replace(settings, seed=settings.seed + fold)
+        classifier = finetune(tuned.encoder, patches.take(train), labels[train], own)
         if folder:
             save_detector(folder / f"fold-{fold}.safetensors", tuned.encoder, classifier)
         if not test.any():
@@ -220,7 +220,7 @@ def evaluate_transfer(
         Folder of unfinished state, of these arguments alone: each point is kept there, and none that is there is made
         again.
     **common
-        ``run, seed, fold_count``.
+        ``run, seed, fold_count``; the seed is also that of the parts.
 
     Returns
     -------
@@ -232,7 +232,7 @@ def evaluate_transfer(
     ----------
     Yu et al., "DrasCLR", Medical Image Analysis 2024, section 4.3.2 (Figure 5).
     """
-    starts = {"pretrained": model, "scratch": untrained_like(model, common["seed"])}
+    starts = {"pretrained": model, "scratch": untrained_like(model, settings.seed)}
     curves = []
     for subtype in SUBTYPES:
         chosen = patches.take(patches.detection(subtype))
@@ -241,7 +241,7 @@ def evaluate_transfer(
             path = work / f"{subtype}-{start}-{fraction:g}.json"
             logger.info("%s, %s, %g of the annotations: %s", subtype, start, fraction, path)
             if not path.exists():
-                whole = finetuned_detector(starts[start], chosen, labels, settings, common["seed"], (stride, block))
+                whole = finetuned_detector(starts[start], chosen, labels, settings, (stride, block))
                 part = _on_part(whole, labels, fraction, common["seed"])
                 name, readout = f"{subtype}_detection", {"readout": FINETUNED}
                 write_json(path, evaluate_patches(name, "finetuned", chosen, labels, part, **common, **readout))

@@ -30,6 +30,8 @@ class FinetuneSettings:
         Of SGD; the rate falls as half a cosine.
     shift_vox : int
         Largest random shift of a patch along each axis, in voxels; never out of the box.
+    seed : int
+        Of the order, the shifts and the mirroring.
     """
 
     steps: int
@@ -38,6 +40,7 @@ class FinetuneSettings:
     momentum: float
     weight_decay: float
     shift_vox: int
+    seed: int
 
 
 class Classifier(nn.Module):
@@ -55,7 +58,7 @@ class Classifier(nn.Module):
 
 
 def finetune(
-    encoder: Encoder, patches: BoxPatches, labels: npt.NDArray[np.bool_], settings: FinetuneSettings, seed: int
+    encoder: Encoder, patches: BoxPatches, labels: npt.NDArray[np.bool_], settings: FinetuneSettings
 ) -> Classifier:
     """Train an encoder, in place, and a new classifier to tell diseased from healthy patches.
 
@@ -71,8 +74,6 @@ def finetune(
     labels : (M,) bool array
         Which are diseased; both kinds must occur.
     settings : FinetuneSettings
-    seed : int
-        Of the order, the shifts and the mirroring.
 
     References
     ----------
@@ -87,7 +88,7 @@ def finetune(
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(settings.seed)
     draw = _Draw(patches, labels, settings, rng)
     encoder.train()
     for step in range(settings.steps):

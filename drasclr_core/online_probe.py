@@ -35,13 +35,15 @@ class OnlineProbe:
     ----------
     bank : Bank
     settings : PretrainSettings
-        `seed`, `probe_task`, `probe_landmarks`.
+        `probe_task`, `probe_landmarks`.
     participants : DataFrame
         The validated participants table.
     folds : dict
         Participant id -> fold.
     readout : {"plain", "penalised"}
         As of `probes.evaluate_task`.
+    seed : int
+        Of the readout: not the training's.
     """
 
     bank: Bank
@@ -49,12 +51,20 @@ class OnlineProbe:
     participants: pd.DataFrame
     folds: dict[str, int]
     readout: Readout
+    seed: int
 
     @classmethod
     def of_table(
-        cls, bank: Bank, settings: PretrainSettings, *, participants: str | Path, folds: int, readout: Readout
+        cls,
+        bank: Bank,
+        settings: PretrainSettings,
+        *,
+        participants: str | Path,
+        folds: int,
+        readout: Readout,
+        seed: int,
     ) -> Self:
-        """Return the probe of a checked participants table.
+        """Return the probe of a checked participants table; `seed` is that of folds and readout.
 
         Raises
         ------
@@ -64,11 +74,11 @@ class OnlineProbe:
         if not Path(participants).exists():
             raise InputError(f"pretrain.probe_steps needs {participants}: make it first, or set probe_steps to 0.")
         table = validate_participants(participants)
-        fold_of = assign_folds(table["participant_id"], folds, settings.seed)
+        fold_of = assign_folds(table["participant_id"], folds, seed)
         absent = [name for name in bank.participant_ids if name not in fold_of]
         if absent:
             raise InputError(f"{participants} lacks {', '.join(absent[:5])}, of {len(absent)} subjects in the bank.")
-        return cls(bank, settings, table, fold_of, readout)
+        return cls(bank, settings, table, fold_of, readout, seed)
 
     def __call__(self, encoder: Encoder) -> float | None:
         """Return the score of the encoder as it is; None, with a warning, where it cannot be evaluated."""
@@ -81,7 +91,7 @@ class OnlineProbe:
         features.insert(0, "participant_id", np.array(self.bank.participant_ids)[used])
         task = self.settings.probe_task
         evaluation = evaluate_task(
-            task, self.participants, features, self.folds, run="probe", readout=self.readout, seed=self.settings.seed
+            task, self.participants, features, self.folds, run="probe", readout=self.readout, seed=self.seed
         )
         if evaluation["reason"]:
             logger.warning("no probe: %s", evaluation["reason"])

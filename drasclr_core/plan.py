@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from drasclr_core.cohort import phantom_ids, read_participant_rows
-from drasclr_core.config import Config, is_pretrained, pretrain_settings, same_run
+from drasclr_core.config import Config, every_training, is_pretrained, pretrain_settings, same_run
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
 from drasclr_core.sizes import COSTS, GB, Costs, embedding_memory_gb, grid_size, read_costs, training_memory_gb
@@ -154,9 +154,10 @@ class _Work:
         return sum(self.sizes.values())
 
     @property
-    def runs(self) -> list[str]:
-        """The trained runs, each of those that are the same once."""
-        return [r for r in self.config["runs"] if is_pretrained(self.config, r) and same_run(self.config, r) == r]
+    def trainings(self) -> list[str]:
+        """The trainings of all runs, each of those that are the same once."""
+        names = every_training(self.config)
+        return [t for t in names if is_pretrained(self.config, t) and same_run(self.config, t) == t]
 
     @property
     def atlases(self) -> list[str]:
@@ -225,7 +226,7 @@ class _Work:
 
     def _training(self) -> Stage:
         on_gpu = self.config["pretrain"]["device"] == "cuda"
-        settings = [pretrain_settings(self.config, run) for run in self.runs]
+        settings = [pretrain_settings(self.config, training) for training in self.trainings]
         trained = sum(setting["epochs"] for setting in settings) * self._patches()
         hours = trained * self.costs["gpu_step_s" if on_gpu else "cpu_step_s"] / 3600
         jobs = len(settings) * len(self.sizes)
@@ -258,7 +259,7 @@ class _Work:
         return int(self.config["pretrain"]["processes"] * self.config["pretrain"]["cpu_threads"])
 
     def _embedding(self) -> Stage:
-        jobs, patches = len(self.runs) * len(self.sizes), self._patches(len(self.runs))
+        jobs, patches = len(self.trainings) * len(self.sizes), self._patches(len(self.trainings))
         core_hours = patches * self.costs["embed_cpu_s"] / 3600
         feature_dim = self.config["pretrain"]["feature_dim"]
         memory_gb = embedding_memory_gb(max(self.sizes.values()), self.landmarks, feature_dim, self.costs)

@@ -52,8 +52,8 @@ def pretrain_to_folder(
     started : float, optional
         When the process started, on the clock of `time.monotonic`; for its time limit.
     probe : dict, optional
-        ``participants`` (path of the checked table), ``folds``, ``readout``: what `online_probe.OnlineProbe.of_table`
-        takes, for `settings.probe_steps`.
+        ``participants`` (path of the checked table), ``folds``, ``readout``, ``seed``: what
+        `online_probe.OnlineProbe.of_table` takes, for `settings.probe_steps`.
 
     Returns
     -------

@@ -47,20 +47,21 @@ def boxed(pattern):
 
 def detection_model(wildcards):
     """Return the run's model; none for percent emphysema, which needs none."""
-    if config["runs"][wildcards.run]["method"] == "laa950":
+    if run_settings(wildcards.run)["method"] == "laa950":
         return []
-    if wildcards.run not in PRETRAINED_RUNS:
+    if not has_encoder(wildcards.run):
         raise WorkflowError(
             f"runs.{wildcards.run} cannot detect emphysema: it is neither a trained encoder nor laa950"
         )
     return f"results/{wildcards.cohort}/{wildcards.atlas}/runs/{wildcards.run}/model"
 
 
-def finetuning():
-    """Return the settings of a fine-tuning."""
+def finetuning(wildcards):
+    """Return the settings of a fine-tuning, which is a training: its seed is that of the encoder that it starts from."""
     names = ("steps", "batch_size", "learning_rate", "momentum", "weight_decay")
     settings = {name: config["detection"][name] for name in names}
-    return {**settings, "shift_vox": config["detection"]["shift"]}
+    seed = pretrain_settings(config, wildcards.run)["seed"]
+    return {**settings, "shift_vox": config["detection"]["shift"], "seed": seed}
 
 
 def box_sliding():

@@ -1,9 +1,32 @@
 """Helpers of atlases and runs - their settings and paths. Functions only here."""
 
-from drasclr_core.config import digest, is_pretrained, pretrain_settings, same_run
+from drasclr_core.config import (
+    digest,
+    every_training,
+    is_pretrained,
+    pretrain_settings,
+    run_of,
+    same_run,
+    training_names,
+)
 from drasclr_core.settings import UPKEEP
 
-PRETRAINED_RUNS = [run for run in config["runs"] if is_pretrained(config, run)]
+
+def has_encoder(training):
+    return is_pretrained(config, training)
+
+
+PRETRAINED_RUNS = list(filter(has_encoder, config["runs"]))
+
+
+def run_settings(training):
+    """Return what the configuration says of a training's run."""
+    return config["runs"][run_of(training)]
+
+
+def trainings(run):
+    """Return the names of a run's trainings in the order of its seeds; the run alone where there is nothing to train."""
+    return training_names(config, run)
 
 
 def atlas_source(wildcards):
@@ -31,15 +54,18 @@ def aligned(name):
     )
 
 
-def run_path(cohort, run, name):
-    """Return where a run's results stand: equal runs under two names share the first one's."""
-    first = same_run(config, run)
-    return f"results/{cohort}/{config['runs'][first]['atlas']}/runs/{first}/{name}"
+def run_path(cohort, training, name):
+    """Return where a training's results stand, of a run the first one's: equal ones share the results of one."""
+    first = same_run(config, training)
+    return f"results/{cohort}/{run_settings(first)['atlas']}/runs/{first}/{name}"
 
 
 def of_runs(name, runs):
-    """Return `name` of every run for every cohort in a role."""
-    return sorted({run_path(cohort, run, name) for cohort in COHORTS for run in runs})
+    """Return `name` of every training of the runs for every cohort in a role."""
+    every = [training for run in runs for training in trainings(run)]
+    return sorted(
+        {run_path(cohort, each, name) for cohort in COHORTS for each in every}
+    )
 
 
 def patch_settings(atlas):
@@ -53,27 +79,27 @@ def patch_settings(atlas):
     }
 
 
-def decisive_settings(run):
-    """Return the settings of a run that change its results."""
-    if not is_pretrained(config, run):
-        return config["runs"][run].get("params", {})
-    settings = pretrain_settings(config, run)
+def decisive_settings(training):
+    """Return the settings of a training, or of a run without one, that change its results."""
+    if not has_encoder(training):
+        return run_settings(training).get("params", {})
+    settings = pretrain_settings(config, training)
     harmless = {"processes", "nodes", *UPKEEP}
     return {key: value for key, value in settings.items() if key not in harmless}
 
 
 def method_code(wildcards):
-    method = config["runs"][wildcards.run]["method"]
+    method = run_settings(wildcards.run)["method"]
     return core("methods/__init__", f"methods/{method}")
 
 
 def run_params(wildcards):
-    content = config["runs"][wildcards.run]
+    content = run_settings(wildcards.run)
     return {"name": content["method"], "params": content.get("params", {})}
 
 
 def config_hash(cohort, runs):
-    """Return a hash of every setting that decides what is found for these runs."""
+    """Return a hash of every setting that decides what is found for these runs, in all of their trainings."""
     decisive = {
         "seed": config["seed"],
         "cohort": config["cohorts"][cohort],
@@ -81,11 +107,11 @@ def config_hash(cohort, runs):
         "dense": config["dense"],
         "detection": config["detection"],
     }
-    for run in runs:
-        content = config["runs"][run]
-        decisive[f"runs.{run}"] = {
+    for training in [each for run in runs for each in trainings(run)]:
+        content = run_settings(training)
+        decisive[f"runs.{training}"] = {
             "method": content["method"],
-            "params": decisive_settings(run),
+            "params": decisive_settings(training),
             **patch_settings(content["atlas"]),
         }
     return digest(decisive)

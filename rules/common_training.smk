@@ -18,6 +18,7 @@ def upkeep(wildcards):
         "participants": f"results/{wildcards.cohort}/participants.tsv",
         "folds": config["evaluation"]["folds"],
         "readout": config["evaluation"]["readout"],
+        "seed": config["seed"],
     }
     return json.dumps(
         {"resources": {"probe": probe, **{key: settings[key] for key in UPKEEP}}}

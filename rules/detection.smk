@@ -114,7 +114,7 @@ rule finetune_detectors:
     resources:
         gres=gpus(config["pretrain"]["device"]),
     params:
-        settings=finetuning(),
+        settings=finetuning,
         sliding=box_sliding(),
         judged=judged(),
         version=DETECTION_VERSIONS["finetune"],
@@ -138,7 +138,7 @@ rule transfer_detectors:
         gres=gpus(config["pretrain"]["device"]),
     params:
         fractions=config["detection"]["fractions"],
-        settings=finetuning(),
+        settings=finetuning,
         sliding=box_sliding(),
         judged=judged(),
         version=DETECTION_VERSIONS["finetune"],

@@ -21,7 +21,7 @@ rule embed_bank:
     log:
         "logs/{cohort}/{atlas}/embed_bank/{run}.log",
     wildcard_constraints:
-        run="|".join(PRETRAINED_RUNS) or "none",
+        run="|".join(filter(has_encoder, every_training(config))) or "none",
     conda:
         "../envs/core.yaml"
     threads: config["pretrain"]["cpu_threads"]

@@ -3,7 +3,16 @@ import yaml
 from workflow_run import DEFAULT, ROOT, changed
 
 from drasclr_core.cohort import phantom_ids
-from drasclr_core.config import check_config, check_participants, digest, is_pretrained, pretrain_settings, same_run
+from drasclr_core.config import (
+    check_config,
+    check_participants,
+    digest,
+    every_training,
+    is_pretrained,
+    pretrain_settings,
+    same_run,
+    training_names,
+)
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
 
@@ -49,6 +58,11 @@ def test_the_configurations_that_come_along_are_sound(path):
         ({"runs.drasclr.params.epoch": 3}, "runs.drasclr.params: Additional properties are not allowed ('epoch' was"),
         ({"storage.keep": ["bank", "bank"]}, "storage.keep: ['bank', 'bank'] has non-unique elements"),
         ({"cohorts.phantom.phantom.spacing_mm": [1, 1]}, "cohorts.phantom.phantom.spacing_mm: [1, 1] is too short"),
+        ({"runs.drasclr.seeds": []}, "runs.drasclr.seeds: [] should be non-empty"),
+        ({"runs.drasclr.seeds": [1, 0, 1]}, "runs.drasclr.seeds: [1, 0, 1] has non-unique elements"),
+        ({"runs.drasclr.seeds": [0, -1]}, "runs.drasclr.seeds.1: -1 is less than the minimum of 0"),
+        ({"runs.drasclr.seeds": 3}, "runs.drasclr.seeds: 3 is not of type 'array'"),
+        ({"runs.kmeans.seeds": [0, 1]}, "runs.kmeans.seeds: only runs of the method drasclr are trained"),
     ],
 )
 def test_a_fault_is_told_by_its_dotted_key(changes, fault):
@@ -105,12 +119,21 @@ def test_a_cohort_cannot_take_the_folder_of_the_atlases():
     assert told == ["cohorts.atlases: the name is taken by the folder results/atlases; choose another"]
 
 
-def test_settings_of_a_run_are_the_section_its_overrides_and_the_seed():
-    settings = pretrain_settings(DEFAULT, "patch-moco")
-    assert settings["seed"] == DEFAULT["seed"]
+def test_settings_of_a_training_are_the_section_the_overrides_of_its_run_and_its_seed():
+    settings = pretrain_settings(changed(DEFAULT, {"seed": 5}), "patch-moco")
+    assert settings["seed"] == 0
     assert settings["queues"] == "global"
     assert settings["learning_rate"] == DEFAULT["pretrain"]["learning_rate"]
     assert set(settings) == {"seed", *DEFAULT["pretrain"]}
+
+
+def test_a_run_has_a_training_for_each_seed_and_the_first_keeps_its_name():
+    config = changed(DEFAULT, {"runs.drasclr.seeds": [7, 0, 12]})
+    names = training_names(config, "drasclr")
+    assert names == ["drasclr", "drasclr/seed-0", "drasclr/seed-12"]
+    assert [pretrain_settings(config, name)["seed"] for name in names] == [7, 0, 12]
+    assert training_names(config, "kmeans") == ["kmeans"]
+    assert every_training(config) == [*DEFAULT["runs"], *names[1:]]
 
 
 def test_which_runs_train():
@@ -139,6 +162,22 @@ def test_which_runs_train():
 )
 def test_equal_runs_are_one(twin, first):
     assert same_run(changed(DEFAULT, {"runs.twin": twin}), "twin") == first
+
+
+@pytest.mark.parametrize(
+    ("seeds", "training", "first"),
+    [
+        ([0, 1], "twin", "drasclr"),
+        ([0, 1], "twin/seed-1", "drasclr/seed-1"),
+        ([1, 0], "twin", "twin"),  # the first of its run: it stays where it is when drasclr gets that seed too
+        ([1, 0], "drasclr/seed-1", "twin"),
+        ([1, 0], "twin/seed-0", "drasclr"),
+        ([3], "twin", "twin"),
+    ],
+)
+def test_equal_trainings_are_one_whatever_their_places_in_the_runs(seeds, training, first):
+    twin = {"method": "drasclr", "atlas": "healthy", "seeds": seeds}
+    assert same_run(changed(DEFAULT, {"runs.drasclr.seeds": [0, 1, 2], "runs.twin": twin}), training) == first
 
 
 def test_a_digest_depends_on_content_alone():

@@ -12,6 +12,7 @@ from toy_bank import toy_bank
 
 from drasclr_core.encoder import normalise_hu
 from drasclr_core.errors import InputError
+from drasclr_core.folds import assign_folds
 from drasclr_core.online_probe import OnlineProbe
 from drasclr_core.training import initial_encoder, pretrain
 
@@ -26,7 +27,7 @@ def changed(**changes):
 
 
 def probe(bank=None, settings=SETTINGS, participants=PARTICIPANTS):
-    return OnlineProbe(bank or toy_bank(), settings, participants, FOLDS, "plain")
+    return OnlineProbe(bank or toy_bank(), settings, participants, FOLDS, "plain", seed=0)
 
 
 def encoder():
@@ -142,7 +143,7 @@ def test_without_labels_there_is_no_score_and_a_reason(caplog):
 
 def test_the_table_must_be_there_and_hold_every_subject(tmp_path):
     table = tmp_path / "participants.tsv"
-    source = {"participants": table, "folds": 2, "readout": "plain"}
+    source = {"participants": table, "folds": 2, "readout": "plain", "seed": 3}
     with pytest.raises(InputError, match=r"probe_steps needs .*participants.tsv"):
         OnlineProbe.of_table(toy_bank(), SETTINGS, **source)
     lines = ["participant_id\timage\tfev1pp", *(f"s{i}\ts{i}.nii\t{value}" for i, value in enumerate(FEV1PP))]
@@ -150,4 +151,8 @@ def test_the_table_must_be_there_and_hold_every_subject(tmp_path):
     with pytest.raises(InputError, match="lacks s7, of 1 subjects"):
         OnlineProbe.of_table(toy_bank(), SETTINGS, **source)
     table.write_text("\n".join(lines) + "\n")
-    assert np.isfinite(OnlineProbe.of_table(toy_bank(), SETTINGS, **source)(encoder()))
+    probe = OnlineProbe.of_table(toy_bank(), SETTINGS, **source)
+    assert np.isfinite(probe(encoder()))
+    # Those of the tables, whatever the seed of the training.
+    assert probe.folds == assign_folds([f"s{i}" for i in range(len(FEV1PP))], 2, seed=3)
+    assert probe.folds != assign_folds([f"s{i}" for i in range(len(FEV1PP))], 2, seed=SETTINGS.seed)
