@@ -12,7 +12,7 @@ rule evaluate_task:
         participants="results/{cohort}/participants.tsv",
         folds="results/{cohort}/folds.tsv",
         features="results/{cohort}/{atlas}/runs/{run}/features",
-        code=core("probes", "readout", "metrics", "tasks"),
+        code=core("probes", "readout", "metrics", "persons", "tasks"),
     output:
         evaluation="results/{cohort}/{atlas}/runs/{run}/eval/{task}.json",
     log:

@@ -46,7 +46,7 @@ def result(summary, n=37, readout="plain", reason=None, converged=True, variant=
         "fold_count": 5,
         "n": n,
         "reason": reason,
-        "folds": [{"converged": converged}],
+        "folds": [{"converged": converged, "metrics": dict(summary)}],
         "summary": {metric: {"mean": mean, "sd": sd} for metric, (mean, sd) in summary.items()},
     }
 
