@@ -150,7 +150,8 @@ def _fold_notes(result: Mapping[str, Any]) -> Iterator[str]:
         without.setdefault(undefined, []).append(metric)
     for undefined, metrics in without.items():
         if undefined:
-            yield f"{name}: {', '.join(metrics)} over the {total - undefined} of {total} folds that define them."
+            them = "it" if len(metrics) == 1 else "them"
+            yield f"{name}: {', '.join(metrics)} over the {total - undefined} of {total} folds that define {them}."
 
 
 def _spread(task: str) -> str:

@@ -331,6 +331,16 @@ def test_n_is_stated_by_variant_and_a_note_of_one_run_names_it():
     assert notes[2:-1] == ["All.", "Bode.", "b: No x."]
 
 
+def test_a_footnote_says_over_how_many_folds_a_mean_is():
+    found = detected("linear", 0.5, "plain")
+    found["folds"] = [{"converged": True, "metrics": {"f1": value}} for value in (0.4, None, 0.6, None, 0.5)]
+    others = {("own", "centrilobular_detection-linear"): found, ("lab", "centrilobular_detection-linear"): found}
+    line = "centrilobular_detection-linear: f1 over the 3 of 5 folds that define it."
+    assert provenance_notes(others, cohort="phantom", config_hash="0f3a").count(line) == 1
+    others["lab", "centrilobular_detection-linear"] = detected("linear", 0.5, "plain")
+    assert f"own: {line}" in provenance_notes(others, cohort="phantom", config_hash="0f3a")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
