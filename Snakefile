@@ -11,7 +11,7 @@ if not config:
 
 
 include: "rules/common.smk"
-include: "rules/common_persons.smk"
+include: "rules/common_participants.smk"
 include: "rules/common_start.smk"
 include: "rules/common_planning.smk"
 include: "rules/common_cluster.smk"

@@ -9,7 +9,7 @@ from typing import Any
 from drasclr_core.config import run_of
 from drasclr_core.errors import InputError
 from drasclr_core.experiments import Column, Experiment, Row, required_results, row_results
-from drasclr_core.tasks import OTHER_TASKS
+from drasclr_core.tasks import OTHER_TASKS, evaluation_name
 
 NOT_RUN = "not run here"
 SCALE = {"ratio": 1.0, "percent": 100.0}
@@ -158,10 +158,23 @@ def _notes(results: Results) -> Iterator[str]:
     for (training, _), result in results.items():
         kind = (result["task"], result["variant"])
         trainings.setdefault(kind, set()).add(training)
-        for note in result["notes"]:
+        for note in (*result["notes"], *_fold_notes(result)):
             saying.setdefault((*kind, note), set()).add(training)
     for (task, variant, note), who in saying.items():
         yield note if who == trainings[task, variant] else f"{', '.join(sorted(who))}: {note}"
+
+
+def _fold_notes(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield over how many folds a mean is, where a metric is undefined in some."""
+    total, name = result["fold_count"], evaluation_name(result["task"], result["variant"])
+    without: dict[int, list[str]] = {}
+    for metric in result["summary"]:
+        undefined = sum(fold["metrics"][metric] is None for fold in result["folds"])
+        without.setdefault(undefined, []).append(metric)
+    for undefined, metrics in without.items():
+        if undefined:
+            them = "it" if len(metrics) == 1 else "them"
+            yield f"{name}: {', '.join(metrics)} over the {total - undefined} of {total} folds that define {them}."
 
 
 def _spread(task: str) -> str:

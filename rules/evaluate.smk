@@ -14,7 +14,7 @@ rule evaluate_run:
         participants="results/{cohort}/participants.tsv",
         folds="results/{cohort}/folds.tsv",
         features="results/{cohort}/{atlas}/runs/{run}/features",
-        code=core("probes", "readout", "metrics", "tasks"),
+        code=core("probes", "readout", "metrics", "persons", "tasks"),
     output:
         evaluations=expand(
             "results/{cohort}/{atlas}/runs/{run}/eval/{task}.json",

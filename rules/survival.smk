@@ -24,6 +24,7 @@ rule evaluate_survival:
             "tasks",
             "probes",
             "metrics",
+            "persons",
         ),
     output:
         evaluation="results/{cohort}/{atlas}/runs/{run}/eval/survival-{variant}.json",

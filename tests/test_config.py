@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import yaml
 from workflow_run import DEFAULT, ROOT, changed
@@ -225,6 +227,15 @@ def test_cohorts_too_small_and_missing_atlases_are_named_at_once():
     assert "evaluation.folds: 5, but phantom has 4 participants" in message
     assert "runs.drasclr: batch_size 32, but phantom has 4 participants" in message
     assert "untrained" not in message  # no epochs, no batches
+
+
+def test_folds_are_at_most_as_many_as_the_persons():
+    ids = phantom_ids(40)
+    for people, fault in ((5, ""), (4, "evaluation.folds: 5, but phantom has 4 persons")):
+        persons = {name: f"{place % people}" for place, name in enumerate(ids)}
+        with pytest.raises(InputError) if fault else nullcontext() as error:
+            check_participants(DEFAULT, {"phantom": dict.fromkeys(ids, "")}, {"phantom": persons})
+        assert not fault or fault in str(error.value)
 
 
 def test_whom_the_table_excludes_lends_no_atlas_and_fills_no_batch():

@@ -46,7 +46,7 @@ def result(summary, n=37, readout="plain", reason=None, converged=True, variant=
         "fold_count": 5,
         "n": n,
         "reason": reason,
-        "folds": [{"converged": converged}],
+        "folds": [{"converged": converged, "metrics": dict(summary)}],
         "summary": {metric: {"mean": mean, "sd": sd} for metric, (mean, sd) in summary.items()},
     }
 
@@ -373,6 +373,16 @@ def test_n_is_stated_by_variant_and_a_note_of_one_run_names_it():
     notes = provenance_notes(results, cohort="phantom", config_hash="0f3a")
     assert notes[1].endswith("by task: survival (bode 33, imaging 35).")
     assert notes[2:-1] == ["All.", "Bode.", "b: No x."]
+
+
+def test_a_footnote_says_over_how_many_folds_a_mean_is():
+    found = detected("linear", 0.5, "plain")
+    found["folds"] = [{"converged": True, "metrics": {"f1": value}} for value in (0.4, None, 0.6, None, 0.5)]
+    others = {("own", "centrilobular_detection-linear"): found, ("lab", "centrilobular_detection-linear"): found}
+    line = "centrilobular_detection-linear: f1 over the 3 of 5 folds that define it."
+    assert provenance_notes(others, cohort="phantom", config_hash="0f3a").count(line) == 1
+    others["lab", "centrilobular_detection-linear"] = detected("linear", 0.5, "plain")
+    assert f"own: {line}" in provenance_notes(others, cohort="phantom", config_hash="0f3a")
 
 
 @pytest.mark.parametrize(
