@@ -11,7 +11,7 @@ if not config:
 
 
 include: "rules/common.smk"
-include: "rules/common_persons.smk"
+include: "rules/common_participants.smk"
 include: "rules/common_start.smk"
 include: "rules/common_planning.smk"
 include: "rules/common_cluster.smk"
@@ -37,7 +37,6 @@ wildcard_constraints:
     atlas="|".join(config["atlases"]),
     run="|".join(every_training(config)),  # a training's name may have a slash
     id="[A-Za-z0-9][A-Za-z0-9_-]*",
-    task="[a-z0-9_]+",
     table="table[0-9]+",
     figure="figure[a-z0-9_]+",
     comparison="tableA[0-9]+|table[0-9]+_test",

@@ -24,11 +24,12 @@ import torch.distributed as dist
 from side_by_side import Figure, arguments, in_turns, print_figures, print_table, released_module, write_bank
 
 from drasclr_core.bank import Bank
-from drasclr_core.contrast import Contrast, Views
+from drasclr_core.contrast import Contrast
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.parallel import Processes
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import initial_encoder, pretrain
+from drasclr_core.views import Views
 
 SUBJECTS = 160
 SETTINGS = PretrainSettings(epochs=1, batch_size=16, groups=1, queue_size=4096, device="cpu", log_steps=1)
@@ -98,7 +99,16 @@ def our_step(bank: Bank, settings: PretrainSettings) -> Callable[[], object]:
     def views(*shape: int) -> torch.Tensor:
         return torch.rand(1, *shape, 1, 32, 32, 32) * 2 - 1
 
-    batch = Views(0, torch.arange(size), views(size), views(size), views(2, size), torch.randperm(size))
+    batch = Views(
+        landmark=0,
+        step=0,
+        visit=0,
+        persons=torch.arange(size),
+        queries=views(size),
+        keys=views(size),
+        neighbours=views(2, size),
+        key_order=torch.randperm(size),
+    )
     return lambda: contrast.step(batch, settings.learning_rate)
 
 

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 _SHARD = 64  # patches per file
 _ARRAYS = ("hu", "lungs", "codes", "code_steps", "centres_mm", "folds")
-_TEXTS = ("participants", "subtypes")
+_TEXTS = ("participants", "persons", "subtypes")
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class BoxPatches:
         Centres of the boxes (x, y, z), LPS.
     folds : (M,) int64 array
         Fold of the patch's subject.
-    participants, subtypes : (M,) arrays of str
-        Whose; one of `boxes.SUBTYPES` or `boxes.HEALTHY`.
+    participants, persons, subtypes : (M,) arrays of str
+        Of which scan; whose it is (`persons.persons_of`); one of `boxes.SUBTYPES` or `boxes.HEALTHY`.
     left_out : tuple of str
         Why annotated boxes are not among the patches.
     """
@@ -63,6 +63,7 @@ class BoxPatches:
     centres_mm: npt.NDArray[np.float64]
     folds: npt.NDArray[np.int64]
     participants: npt.NDArray[np.str_]
+    persons: npt.NDArray[np.str_]
     subtypes: npt.NDArray[np.str_]
     left_out: tuple[str, ...] = ()
 
@@ -95,6 +96,7 @@ def cut_boxes(
     subject_of: Callable[[str], Subject],
     grid: LandmarkGrid,
     folds: Mapping[str, int],
+    persons: Mapping[str, str],
     *,
     seed: int,
     left_out: Sequence[str] = (),
@@ -114,6 +116,8 @@ def cut_boxes(
         Of the atlas.
     folds : mapping
         Participant id -> fold.
+    persons : mapping
+        Participant id -> person.
     seed : int
         Of the healthy places.
     left_out : sequence of str
@@ -146,6 +150,7 @@ def cut_boxes(
         centres_mm=np.array([place.centre_mm for place in places]).reshape(-1, 3),
         folds=np.array([folds[place.participant_id] for place in places], np.int64),
         participants=np.array([place.participant_id for place in places], np.str_),
+        persons=np.array([persons[place.participant_id] for place in places], np.str_),
         subtypes=np.array([place.subtype for place in places], np.str_),
         left_out=tuple(reasons),
     )

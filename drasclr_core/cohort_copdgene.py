@@ -13,6 +13,7 @@ from drasclr_core.cohort_table_file import check_target, left_out_path, relative
 from drasclr_core.cohort_tables import Subjects, by_subject, common_key, examples, read_source
 from drasclr_core.cohort_values import Column, Values, find_columns, read_values
 from drasclr_core.errors import InputError
+from drasclr_core.persons import PERSON
 
 PHENO = "pheno"
 _NO_SCAN = "no scan that can be used"
@@ -108,7 +109,8 @@ def _image_keys(pheno: Subjects, image_key: str) -> dict[str, str]:
 def _row(cohort: _Cohort, name: str, target: Path) -> dict[str, Any]:
     scan = cohort.choice.scans[cohort.image_keys[name]]
     filled = {column: cells.get(name) for column, cells in cohort.values.cells.items() if cells}
-    return {"participant_id": name, "image": relative_image(scan.path, target), **filled}
+    # One scan of each is taken; whoever adds those of other visits finds in the column what they have in common.
+    return {"participant_id": name, "image": relative_image(scan.path, target), PERSON: name, **filled}
 
 
 def _left_out(cohort: _Cohort) -> Iterator[tuple[str, str]]:

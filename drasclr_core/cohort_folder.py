@@ -12,9 +12,11 @@ from drasclr_core.cohort_images import is_series, walk
 from drasclr_core.cohort_table_file import check_target, relative_image
 from drasclr_core.cohort_tables import examples
 from drasclr_core.errors import InputError, printable
+from drasclr_core.persons import PERSON
 from drasclr_core.scan_files import FORMATS
 
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]+")
+_SUBJECT = re.compile(r"sub-[A-Za-z0-9]+(?=_|$)")  # a folder, or what a file's name begins with
 _NOT_FIRST = re.compile(r"^[_-]+")
 
 
@@ -24,6 +26,9 @@ def import_folder(folder: str | Path, target: str | Path, *, match: str = "*", o
     A scan is a file with a suffix of `scan_files.FORMATS`, or a folder that holds DICOM files; those whose path is not
     UTF-8 are left out. The id is its name without suffix or, where two have the same, its path below `folder`, with `_`
     for what an id may not hold.
+
+    Whose a scan is, only names after BIDS tell: scans below one folder ``sub-LABEL``, or of such a name in one folder,
+    are of one person. Headers are not asked: an anonymised export often gives everybody the same patient id.
 
     Parameters
     ----------
@@ -62,10 +67,13 @@ def import_folder(folder: str | Path, target: str | Path, *, match: str = "*", o
             "names are UTF-8."
         )
     ids = _ids(scans, root)
-    rows = [{"participant_id": ids[scan], "image": relative_image(scan, target)} for scan in scans]
+    rows = [_row(scan, ids[scan], root, target) for scan in scans]
     write_participants(sorted(rows, key=lambda row: row["participant_id"]), target)
     series = sum(scan.is_dir() for scan in scans)
     lines = [f"{target}: {len(rows)} participants, {len(scans) - series} files and {series} folders of DICOM files"]
+    persons = [row[PERSON] for row in rows if PERSON in row]
+    if persons:
+        lines.append(f"  {len(persons)} scans of {len(set(persons))} persons, by names after BIDS (sub-LABEL)")
     for told, paths in {"are not used": other, "have names that are not UTF-8; rename them": misnamed}.items():
         if paths:
             shown = examples(printable(path.relative_to(root)) for path in paths)
@@ -88,15 +96,28 @@ def _find(root: Path) -> Iterator[tuple[Path, bool]]:
             yield from ((file, False) for file in others)
 
 
+def _row(scan: Path, name: str, root: Path, target: Path) -> dict[str, str]:
+    row = {"participant_id": name, "image": relative_image(scan, target)}
+    parts = _names(scan, root)
+    for place, part in enumerate(parts):
+        if label := _SUBJECT.match(part):
+            return {**row, PERSON: "/".join([*parts[:place], label[0]])}
+    return row
+
+
 def _ids(scans: list[Path], root: Path) -> dict[Path, str]:
     named = Counter(_as_id(_stem(scan)) for scan in scans)
     ids = {}
     for scan in scans:
         alone = _as_id(_stem(scan))
-        parts = [*scan.relative_to(root).parts[:-1], _stem(scan)]
-        ids[scan] = alone if named[alone] == 1 else _as_id("_".join(parts))
+        ids[scan] = alone if named[alone] == 1 else _as_id("_".join(_names(scan, root)))
     _check_ids(ids)
     return ids
+
+
+def _names(scan: Path, root: Path) -> list[str]:
+    """Return the names of the folders below the root, and that of the scan without suffix."""
+    return [*scan.relative_to(root).parts[:-1], _stem(scan)]
 
 
 def _stem(scan: Path) -> str:

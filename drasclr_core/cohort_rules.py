@@ -61,7 +61,7 @@ def _with_text_keys(content: Any) -> Any:
 def _cross_faults(rules: Rules) -> Iterator[str]:
     properties = schema("participants")["properties"]
     for name, column in rules["columns"].items():
-        if name in ("participant_id", "image", "exclude_reason") or name not in properties:
+        if name in ("participant_id", "image", "person", "exclude_reason") or name not in properties:
             yield f"columns.{name}: no column of the participants table that a cohort's table can fill"
             continue
         tables = {"codes": column.get("codes", {})}

@@ -1,8 +1,8 @@
-"""Has a training collapsed: do the features of different subjects become one point, or one line?"""
+"""Whether a training collapsed: the features of different subjects became one point, or one line."""
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,14 +62,18 @@ class Collapse:
         return not known
 
 
-def find_collapse(metrics: str | Path) -> str | None:
-    """Return what is to be said of a finished training's ``metrics.csv``; None where it did not collapse."""
-    with Path(metrics).open(newline="") as file:
-        rows = list(csv.DictReader(file))
+def collapse_of(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return what is to be said of all rows of a finished training's metrics; None where it did not collapse."""
     found = Collapse(int(rows[-1]["step"]) if rows else 0)
     for row in rows:
         found.add(row)
     return found.warning
+
+
+def read_collapse(metrics: str | Path) -> str | None:
+    """Return `collapse_of` the rows of a ``metrics.csv``."""
+    with Path(metrics).open(newline="") as file:
+        return collapse_of(list(csv.DictReader(file)))
 
 
 def _number(cell: Any) -> float:

@@ -16,7 +16,7 @@ Config = dict[str, Any]
 STAGE_VERSIONS = {"simulate": 1, "ingest": 2, "segment": 3, "register": 3, "patches": 1, "pretrain": 3}
 """Raised when a stage's results change; costly rules carry theirs as a parameter and run again then."""
 
-DETECTION_VERSIONS = {"finetune": 1, "mask": 2}
+DETECTION_VERSIONS = {"finetune": 2, "mask": 2}
 """The same for the detectors: apart from the others, which are part of a training's provenance."""
 
 PRETRAINED = "drasclr"
@@ -39,7 +39,11 @@ def check_config(config: Config) -> None:
     raise_faults("The configuration", faults or list(_cross_faults(config)))
 
 
-def check_participants(config: Config, participants: Mapping[str, Mapping[str, str]]) -> None:
+def check_participants(
+    config: Config,
+    participants: Mapping[str, Mapping[str, str]],
+    persons: Mapping[str, Mapping[str, str] | None] | None = None,
+) -> None:
     """Check the configuration against the cohorts' participants, before any of them is read.
 
     Parameters
@@ -49,6 +53,8 @@ def check_participants(config: Config, participants: Mapping[str, Mapping[str, s
     participants : mapping
         Cohort -> participant id -> exclude_reason, empty if there is none; of `studied_cohorts` and of those that lend
         an atlas.
+    persons : mapping, optional
+        Cohort -> participant id -> person, None where each participant is one. By default that is so everywhere.
 
     Raises
     ------
@@ -56,7 +62,7 @@ def check_participants(config: Config, participants: Mapping[str, Mapping[str, s
         Naming every atlas whose participant is missing or excluded, and every cohort too small for the folds or for a
         batch.
     """
-    faults = [*_lender_faults(config, participants), *_size_faults(config, participants)]
+    faults = [*_lender_faults(config, participants), *_size_faults(config, participants, persons or {})]
     raise_faults("The configuration", faults)
 
 
@@ -71,11 +77,16 @@ def _lender_faults(config: Config, participants: Mapping[str, Mapping[str, str]]
             yield f"atlases.{name}.participant: '{lender}' has an exclude_reason in the cohort {cohort}; choose another"
 
 
-def _size_faults(config: Config, participants: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+def _size_faults(
+    config: Config,
+    participants: Mapping[str, Mapping[str, str]],
+    persons: Mapping[str, Mapping[str, str] | None],
+) -> Iterator[str]:
     for cohort in studied_cohorts(config):
-        count = len(participants[cohort])
+        shared = persons.get(cohort)
+        count, kind = (len(set(shared.values())), "persons") if shared else (len(participants[cohort]), "participants")
         if config["evaluation"]["folds"] > count:
-            yield f"evaluation.folds: {config['evaluation']['folds']}, but {cohort} has {count} participants"
+            yield f"evaluation.folds: {config['evaluation']['folds']}, but {cohort} has {count} {kind}"
         stay = sum(not reason for reason in participants[cohort].values())
         for run in config["runs"]:
             settings = pretrain_settings(config, run) if is_pretrained(config, run) else {"epochs": 0}

@@ -8,67 +8,13 @@ import torch
 from torch import Tensor
 
 from drasclr_core.encoder import Encoder
-from drasclr_core.losses import (
-    alignment,
-    contrastive_logits,
-    effective_rank,
-    info_nce,
-    neighbour_logits,
-    pair_potential,
-    skill,
-)
+from drasclr_core.losses import contrastive_logits, info_nce, neighbour_logits
+from drasclr_core.measures import COUNTS, MEANS, alignment, effective_rank, pair_potential, skill
 from drasclr_core.moco import KeyQueues, update_key_encoder
 from drasclr_core.parallel import Processes
 from drasclr_core.settings import PretrainSettings
-
-MEANS = ("loss_local", "loss_neighbour", "chance", "alignment", "potential", "effective_rank")
-"""Measures that are means over the groups of a step, but the last, which is of the whole batch.
-
-``chance`` is the loss of features that are all alike, log(1 + negatives); ``potential`` the mean pair potential of the
-queries of a group; ``effective_rank`` that of their features h.
-"""
-
-COUNTS = (
-    *("hits", "queries", "wins", "pairs"),
-    *("fresh_hits", "fresh_queries", "fresh_wins", "fresh_pairs"),
-    "age",
-)
-"""Measures that are sums over all queries of a step: `losses.skill` against the negatives of the loss, then against the
-other keys of the batch; and the age in steps of each negative of the loss."""
-
-MEASURES = (*MEANS, *COUNTS)
-
-
-@dataclass(frozen=True)
-class Views:
-    """The augmented patches of one batch, those of this process's g groups.
-
-    Attributes
-    ----------
-    landmark : int
-        Landmark index.
-    step : int
-        Of the training, from 0.
-    visit : int
-        The step at which this visit of the landmark began.
-    persons : (B,) int64 tensor
-        Index of each subject's person, of the whole batch, group after group.
-    queries, keys : (g, b, 1, P, P, P) tensors
-        Two views of each patch.
-    neighbours : (g, k, b, 1, P, P, P) tensor
-        A view of each neighbouring patch.
-    key_order : (B,) int64 tensor
-        In which order the keys of the whole batch are dealt to the groups.
-    """
-
-    landmark: int
-    step: int
-    visit: int
-    persons: Tensor
-    queries: Tensor
-    keys: Tensor
-    neighbours: Tensor
-    key_order: Tensor
+from drasclr_core.step_kernels import StepKernels
+from drasclr_core.views import Views
 
 
 @dataclass(frozen=True)
@@ -109,43 +55,6 @@ class Comparison:
     negatives: Negatives
     local: Tensor
     around: Tensor | None
-
-
-class StepKernels:
-    """The kernels at a landmark and at its neighbours, mixed once for all groups of a step.
-
-    Parameters
-    ----------
-    encoder : Encoder
-    codes : (1 + k, 3) tensor
-        Location codes of the landmark and of its neighbours.
-
-    Attributes
-    ----------
-    centre, around : list of (1, out, in, 3, 3, 3) and of (k, out, in, 3, 3, 3) tensors
-        Of each convolution. They take the gradients of a group.
-    """
-
-    def __init__(self, encoder: Encoder, codes: Tensor) -> None:
-        # In full precision whatever the convolutions run in, as the experts themselves.
-        mixed = [layer.split([1, len(codes) - 1]) for layer in encoder.kernels(codes)]
-        leaves = [[part.detach().requires_grad_() for part in layer] for layer in mixed]
-        self.centre = [centre for centre, _ in leaves]
-        self.around = [around for _, around in leaves]
-        self._mixed = [part for layer in mixed for part in layer]
-        self._leaves = [leaf for layer in leaves for leaf in layer]
-
-    def backward(self) -> None:
-        """Send the gradients of one group through the mixing.
-
-        Group by group, for so do several processes: those of all groups at once would add up in another order.
-        """
-        used = [place for place, leaf in enumerate(self._leaves) if leaf.grad is not None]
-        if used:  # plain convolutions mix nothing
-            gradients = [self._leaves[i].grad for i in used]
-            torch.autograd.backward([self._mixed[i] for i in used], gradients, retain_graph=True)
-        for leaf in self._leaves:
-            leaf.grad = None
 
 
 class Contrast:
@@ -329,7 +238,7 @@ class Contrast:
         return torch.cat([skill(local[:, :1], local[:, 1:], negatives.masked), fresh, ages[None].to(self.dtype)])
 
     def _of_batch(self, views: Views, group: int) -> Tensor:
-        """Return which keys of the batch are no negatives of a group's queries, (b, B): their own, or their person's."""
+        """Return which keys of the batch are no negatives of a group's queries, (b, B): their own, their person's."""
         members = torch.arange(len(views.persons), device=self.device)
         whose = views.persons if self.settings.mask_same_subject else members
         return whose[self._members(group), None] == whose

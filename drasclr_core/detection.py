@@ -1,11 +1,11 @@
 """Is there emphysema in a patch? Detectors of one subtype against healthy patches, judged fold by fold.
 
 A patch is positive where at least a quarter of its box's voxels have a probability above one half (paper section
-4.3.1). Subjects never cross folds: a patch is in the fold of its subject.
+4.3.1). Persons never cross folds: a patch is in the fold of its subject.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 POSITIVE_FRACTION = 0.25
 """Share of a box's voxels with a probability above `THRESHOLD` that makes it positive."""
 THRESHOLD = 0.5
+
+_TAKES_BOTH = ("f1", "precision")
+"""Metrics that say nothing in a fold with patches of one kind."""
 
 DISEASED = Task("subtype", "binary", ("accuracy",), classes=(0, 1))
 """The label that a readout of patches predicts."""
@@ -80,7 +83,7 @@ def linear_detector(
     weights : (K,) array
         As for `is_positive`; K = 1 with `windows` the patches' own features classifies the patches themselves.
     readout : "plain" or "penalised"
-        As for `probes.evaluate_task`; inner folds are by subject.
+        As for `probes.evaluate_task`; inner folds are by person.
     seed : int
         Of the inner folds.
     """
@@ -88,7 +91,7 @@ def linear_detector(
     def predict(train: Mask, test: Mask, fold: int) -> tuple[Mask, dict[str, Any]]:
         if not test.any():
             return np.empty(0, bool), {"penalty": None, "converged": True}
-        truth, owners = labels[train].astype(np.float64), patches.participants[train]
+        truth, owners = labels[train].astype(np.float64), patches.persons[train]
         inputs = features[train].astype(np.float64)
         penalty = choose_penalty(DISEASED, inputs, truth, seed, owners) if readout == "penalised" else 0.0
         model, converged = fit_readout(DISEASED, penalty, inputs, truth)
@@ -121,21 +124,27 @@ def evaluate_patches(
     Returns
     -------
     dict
-        JSON-able, with the keys of `probes.evaluate_task`; `ids` are the subjects of the patches.
+        JSON-able, with the keys of `probes.evaluate_task`; `ids` are the subjects of the patches. In a fold without
+        healthy patches no call is wrong and precision is 1, in one without boxes all are wrong and it is 0, whatever
+        the detector: there precision and F1 are None, as recall is without boxes.
     """
     metrics = OTHER_TASKS[task].metrics
     reason = _unusable(patches, labels)
     folds = range(0 if reason else settings["fold_count"])
     results = [_evaluate_fold(metrics, patches, labels, predict, fold) for fold in folds]
     kinds = {"boxes": labels, "healthy patches": ~labels}
-    counts = " and ".join(f"{m.sum()} {name} of {len(set(patches.participants[m]))}" for name, m in kinds.items())
+    counts = " and ".join(f"{m.sum()} {name} of {len(set(patches.persons[m]))}" for name, m in kinds.items())
     return {
         "task": task,
         "variant": variant,
         **settings,
         "n": len(patches),
         "reason": reason,
-        "notes": [f"{task}: {counts} subjects.", *(f"Left out: {reason}." for reason in patches.left_out)],
+        "notes": [
+            f"{task}: {counts} subjects.",
+            *(f"Left out: {reason}." for reason in patches.left_out),
+            *_one_kind_notes(task, results),
+        ],
         "folds": results,
         "summary": {metric: _summary(metric, results) for metric in metrics},
     }
@@ -151,7 +160,8 @@ def _evaluate_fold(
     else:
         prediction, more = predict(~test, test, fold)
     truth, prediction = labels[test].astype(int), prediction.astype(int)
-    judged = {metric: METRICS[metric](truth, prediction) if len(truth) else None for metric in metrics}
+    told = [metric for metric in metrics if len(set(truth)) > (metric in _TAKES_BOTH)]
+    judged = {metric: METRICS[metric](truth, prediction) if metric in told else None for metric in metrics}
     logger.info("fold %d: %s", fold, judged)
     return {
         "fold": fold,
@@ -163,6 +173,14 @@ def _evaluate_fold(
         "metrics": judged,
         **more,
     }
+
+
+def _one_kind_notes(task: str, results: list[dict[str, Any]]) -> Iterator[str]:
+    left_out = [metric for metric in OTHER_TASKS[task].metrics if metric in _TAKES_BOTH]
+    for kind, name in ((1, HEALTHY), (0, "annotated")):
+        folds = ", ".join(str(result["fold"]) for result in results if set(result["truth"]) == {kind})
+        if folds and left_out:
+            yield f"{task}: no {name} patch in fold {folds}, hence no {' and '.join(left_out)} there."
 
 
 def _unusable(patches: BoxPatches, labels: Mask) -> str | None:

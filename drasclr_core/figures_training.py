@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from drasclr_core.collapse import EFFECTIVE_RANK, UNIFORMITY, collapse_of
 from drasclr_core.errors import InputError
 from drasclr_core.figures import COLOURS, GREY, new_figure, plain_axes
 
@@ -13,15 +14,21 @@ SMOOTHED_SHARE = 0.05
 MEASURES = {
     "losses": {"loss_local": "local", "loss_neighbour": "neighbour"},
     "relative": {"loss_local_relative": "local", "loss_neighbour_relative": "neighbour"},
-    "top1": {"top1_accuracy": "positive scored highest"},
     "rate": {"learning_rate": "learning rate"},
+    "top1": {"top1_accuracy": "negatives of the loss", "top1_fresh": "fresh keys"},
+    "uniformity": {"uniformity": "uniformity"},
+    "rank": {"effective_rank": "effective rank"},
 }
 TITLES = {
     "losses": "loss (nats)",
-    "relative": "loss / log(K+1)",
-    "top1": "top-1 accuracy",
+    "relative": "loss / log(n+1)",
     "rate": "learning rate",
+    "top1": "top-1 accuracy",
+    "uniformity": "uniformity",
+    "rank": "effective rank of h",
 }
+LIMITS = {"relative": 1.0, "uniformity": UNIFORMITY, "rank": EFFECTIVE_RANK}
+"""Dotted lines: features that are all alike; a collapse above; a collapse below."""
 
 
 def training_curves(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -49,16 +56,17 @@ def training_curves(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_training(curves: pd.DataFrame) -> Figure:
-    """Return four panels over the steps: both losses, both over log(K+1), top-1 accuracy, learning rate.
+    """Return six panels over the steps: losses, losses over log(n+1), learning rate; top-1, uniformity, effective rank.
 
     Parameters
     ----------
     curves : DataFrame
         From `training_curves`.
     """
-    figure = new_figure(11, 2.6)
-    panels = figure.subplots(1, len(MEASURES))
-    for axes, (panel, measures) in zip(panels, MEASURES.items(), strict=True):
+    figure = new_figure(11, 5.2)
+    panels = dict(zip(MEASURES, figure.subplots(2, 3).flat, strict=True))
+    for panel, measures in MEASURES.items():
+        axes = panels[panel]
         for colour, (name, label) in zip(COLOURS, measures.items(), strict=False):
             if curves[name].any():  # a run without neighbours has a neighbour loss of 0
                 _draw_measure(axes, curves, name, label, colour)
@@ -66,23 +74,30 @@ def draw_training(curves: pd.DataFrame) -> Figure:
         plain_axes(axes)
         if len(measures) > 1 and len(curves):
             axes.legend(frameon=False, fontsize="small")
-    panels[1].axhline(1.0, color=GREY, linestyle=":", linewidth=1)
-    panels[2].set_ylim(0, 1)
+    for panel, limit in LIMITS.items():
+        panels[panel].axhline(limit, color=GREY, linestyle=":", linewidth=1)
+    panels["top1"].set_ylim(0, 1)
     return figure
 
 
-def describe_training(curves: pd.DataFrame) -> str:
-    """Return one sentence: steps, and where the smoothed measures ended."""
+def describe_training(curves: pd.DataFrame) -> list[str]:
+    """Return what is to be said: steps and where the smoothed measures ended; and a collapse, if there was one."""
     if curves.empty:
-        return "Not trained: the encoder is as it was initialised."
+        return ["Not trained: the encoder is as it was initialised."]
     last = curves.iloc[-1]
     sentence = (
         f"{last['step']:.0f} steps; at the end, smoothed: local loss {last['loss_local_smooth']:.2f} "
-        f"({last['loss_local_relative_smooth']:.2f} of log(K+1))"
+        f"({last['loss_local_relative_smooth']:.2f} of log(n+1), n negatives)"
     )
     if curves["loss_neighbour"].any():
         sentence += f", neighbour loss {last['loss_neighbour_smooth']:.2f}"
-    return f"{sentence}, top-1 accuracy {last['top1_accuracy_smooth']:.2f}."
+    sentence += (
+        f", top-1 accuracy {last['top1_accuracy_smooth']:.2f} against the negatives of the loss and "
+        f"{last['top1_fresh_smooth']:.2f} against fresh keys, uniformity {last['uniformity_smooth']:.2f}, "
+        f"effective rank {last['effective_rank_smooth']:.1f}."
+    )
+    warning = collapse_of([dict(row) for _, row in curves.iterrows()])
+    return [sentence, f"Warning: {warning}."] if warning else [sentence]
 
 
 def _draw_measure(axes: Axes, curves: pd.DataFrame, name: str, label: str, colour: str) -> None:

@@ -1,7 +1,7 @@
 """What the negatives of a training will be, before it begins: how much of its queues is filled, and how old it is.
 
-A queue that a landmark fills once an epoch holds keys of an encoder that has moved on since. The positive is new, and is
-told from old keys by their age: the encoder learns nothing of the subjects.
+A queue that a landmark fills once an epoch holds keys of an encoder that has moved on since. The positive is new, and
+is told from old keys by their age: the encoder learns nothing of the subjects.
 """
 
 import logging

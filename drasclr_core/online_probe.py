@@ -17,6 +17,7 @@ from drasclr_core.embedding import embed_patches, subject_features
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.folds import assign_folds
+from drasclr_core.persons import table_persons
 from drasclr_core.probes import Readout, evaluate_task
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.tasks import TASKS
@@ -74,7 +75,7 @@ class OnlineProbe:
         if not Path(participants).exists():
             raise InputError(f"pretrain.probe_steps needs {participants}: make it first, or set probe_steps to 0.")
         table = validate_participants(participants)
-        fold_of = assign_folds(table["participant_id"], folds, seed)
+        fold_of = assign_folds(table["participant_id"], folds, seed, table_persons(table))
         absent = [name for name in bank.participant_ids if name not in fold_of]
         if absent:
             raise InputError(f"{participants} lacks {', '.join(absent[:5])}, of {len(absent)} subjects in the bank.")

@@ -12,19 +12,37 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pandas as pd
 
 PERSON = "person"
 """The column's name."""
 
 
 def persons_of(participant_ids: Iterable[str], cells: Iterable[str | None]) -> dict[str, str]:
-    """Return participant id -> person: what the cell of the column says or, where it is empty, the id itself."""
-    return {name: cell or name for name, cell in zip(participant_ids, cells, strict=True)}
+    """Return participant id -> person, whose name is the first of the ids that are theirs.
+
+    So what somebody is called in the table changes nothing and is written nowhere else.
+
+    Parameters
+    ----------
+    participant_ids : iterable of str
+    cells : iterable of str or None
+        Of the column; empty or None where the scan is the only one of its person.
+    """
+    named = sorted((name, cell or name) for name, cell in zip(participant_ids, cells, strict=True))
+    first: dict[str, str] = {}
+    return {name: first.setdefault(cell, name) for name, cell in named}
+
+
+def table_persons(participants: "pd.DataFrame") -> dict[str, str]:
+    """Return participant id -> person of a validated participants table."""
+    ids = participants["participant_id"]
+    return persons_of(ids, participants.get(PERSON, [None] * len(ids)))
 
 
 def are_shared(persons: Mapping[str, str]) -> bool:
     """Return whether anybody has several scans."""
-    return len(set(persons.values())) < len(persons)
+    return any(name != person for name, person in persons.items())
 
 
 def person_indices(persons: Sequence[str]) -> "npt.NDArray[np.int64]":
@@ -36,6 +54,12 @@ def person_indices(persons: Sequence[str]) -> "npt.NDArray[np.int64]":
 
     place = {name: index for index, name in enumerate(dict.fromkeys(persons))}
     return np.array([place[name] for name in persons], np.int64)
+
+
+def person_notes(task: str, persons: "npt.NDArray[np.int64]") -> list[str]:
+    """Return what a table's footnote says where scans are of fewer persons, as `person_indices` counts them."""
+    count = len(set(persons.tolist()))
+    return [f"{task}: {len(persons)} scans of {count} persons."] if count < len(persons) else []
 
 
 def person_faults(rows: Iterable[tuple[int, Mapping[str, str]]]) -> Iterator[str]:

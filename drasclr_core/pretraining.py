@@ -9,6 +9,7 @@ from typing import Any
 
 from drasclr_core.bank import Bank, open_bank
 from drasclr_core.checkpoint import drop_checkpoints
+from drasclr_core.collapse import read_collapse
 from drasclr_core.config import digest
 from drasclr_core.io import atomic_directory
 from drasclr_core.model_folder import save_model
@@ -80,8 +81,9 @@ def pretrain_to_folder(
     encoder, leads = result
     if leads:
         with atomic_directory(folder) as partial:
-            participants = {"participant_ids": bank.participant_ids}
-            save_model(partial, encoder, bank.grid, settings, {**provenance, **participants}, atlas_mask)
+            collapse = read_collapse(work / "metrics.csv")
+            told = {"participant_ids": bank.participant_ids, "warnings": [collapse] if collapse else []}
+            save_model(partial, encoder, bank.grid, settings, {**provenance, **told}, atlas_mask)
             shutil.copyfile(work / "metrics.csv", partial / "metrics.csv")
             shutil.copytree(work / "tensorboard", partial / "tensorboard")
         drop_checkpoints(work)  # first: without its metrics a checkpoint must not be gone on with

@@ -1,4 +1,4 @@
-"""Linear readouts of frozen features, cross-validated by subject, the same for every method."""
+"""Linear readouts of frozen features, cross-validated by person, the same for every method."""
 
 import logging
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import pandas as pd
 
 from drasclr_core.errors import InputError
 from drasclr_core.metrics import METRICS, mean_and_sd
+from drasclr_core.persons import person_indices, person_notes, table_persons
 from drasclr_core.readout import MAX_ITERATIONS, choose_penalty, fit_readout
 from drasclr_core.tasks import TASKS, Task
 
@@ -75,7 +76,7 @@ def evaluate_task(
     Features are standardised by the training folds alone. `plain` fits least squares (of least norm where features
     outnumber subjects) or multinomial logistic regression without penalty, as the paper does. `penalised` adds an L2
     penalty: of `drasclr_core.readout.PENALTIES` the one with the least squared error or log loss in an inner
-    cross-validation by subject within the training folds. Classes absent from the training folds are never predicted.
+    cross-validation by person within the training folds. Classes absent from the training folds are never predicted.
 
     Parameters
     ----------
@@ -98,11 +99,11 @@ def evaluate_task(
     Returns
     -------
     dict
-        JSON-able: ``task, run, variant`` (None), ``readout, seed, fold_count, n`` (subjects with features and label),
-        ``n_unlabelled, reason`` (None, or why nothing could be evaluated), ``notes`` (none), ``folds`` (each with
-        ``fold, n_train, n_test, ids, truth, prediction, metrics, penalty, converged``), ``summary`` (metric -> mean and
-        sample standard deviation, n - 1, over the folds where it is defined), and ``pooled`` (metric over all
-        out-of-fold predictions).
+        JSON-able: ``task, run, variant`` (None), ``readout, seed, fold_count, n`` (scans with features and label),
+        ``n_unlabelled, reason`` (None, or why nothing could be evaluated), ``notes`` (whether they are of fewer
+        persons), ``folds`` (each with ``fold, n_train, n_test, ids, persons`` (whose they are, counted from 0),
+        ``truth, prediction, metrics, penalty, converged``), ``summary`` (metric -> mean and sample standard deviation,
+        n - 1, over the folds where it is defined), and ``pooled`` (metric over all out-of-fold predictions).
 
     Raises
     ------
@@ -120,12 +121,14 @@ def evaluate_task(
     labels = task_labels(name, participants)
     embedded = features["participant_id"].unique()
     labels = labels[labels.index.isin(embedded)]
+    person_of = table_persons(participants)
+    persons = person_indices([person_of[name] for name in labels.index])
     reason = _unusable(task, labels, participants, folds)
     results = (
         []
         if reason
         else [
-            _evaluate_fold(task, labels, features_of_fold(features, fold), folds, fold, readout, seed)
+            _evaluate_fold(task, labels, persons, features_of_fold(features, fold), folds, fold, readout, seed)
             for fold in sorted(set(folds.values()))
         ]
     )
@@ -139,7 +142,7 @@ def evaluate_task(
         "n": len(labels),
         "n_unlabelled": len(embedded) - len(labels),
         "reason": reason,
-        "notes": [],
+        "notes": person_notes(name, persons),
         "folds": results,
         "summary": {metric: _summary(metric, results) for metric in task.metrics},
         "pooled": _judge(task, _gather(results, "truth"), _gather(results, "prediction")),
@@ -149,6 +152,7 @@ def evaluate_task(
 def _evaluate_fold(
     task: Task,
     labels: pd.Series,
+    persons: npt.NDArray[np.int64],
     block: pd.DataFrame,
     folds: Mapping[str, int],
     fold: int,
@@ -158,8 +162,9 @@ def _evaluate_fold(
     inputs = block.loc[labels.index].to_numpy(dtype=np.float64)
     truth = labels.to_numpy()
     held_out = np.array([folds[participant] == fold for participant in labels.index])
-    penalty = choose_penalty(task, inputs[~held_out], truth[~held_out], seed) if readout == "penalised" else 0.0
-    model, converged = fit_readout(task, penalty, inputs[~held_out], truth[~held_out])
+    training = inputs[~held_out], truth[~held_out]
+    penalty = choose_penalty(task, *training, seed, persons[~held_out]) if readout == "penalised" else 0.0
+    model, converged = fit_readout(task, penalty, *training)
     if not converged:
         logger.warning("%s, fold %d: no convergence in %d iterations", task.column, fold, MAX_ITERATIONS)
     prediction = model.predict(inputs[held_out]) if held_out.any() else np.empty(0)
@@ -168,6 +173,7 @@ def _evaluate_fold(
         "n_train": int((~held_out).sum()),
         "n_test": int(held_out.sum()),
         "ids": labels.index[held_out].tolist(),
+        "persons": persons[held_out].tolist(),
         "truth": _plain_numbers(task, truth[held_out]),
         "prediction": _plain_numbers(task, prediction),
         "metrics": _judge(task, truth[held_out], prediction),

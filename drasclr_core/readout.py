@@ -70,7 +70,7 @@ def choose_penalty(
     seed : int
         Of the inner folds.
     clusters : (n,) array, optional
-        The subject of each row: its rows stay in one inner fold. By default each row is a subject.
+        The subject or person of each row: their rows stay in one inner fold. By default each row is a subject.
     """
     names, cluster = np.unique(np.arange(len(truth)) if clusters is None else clusters, return_inverse=True)
     if len(names) < 2:

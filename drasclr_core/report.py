@@ -84,8 +84,8 @@ def read_training(png: str | Path) -> Picture:
     """Return ``results/{cohort}/{atlas}/runs/{run}/training.png``, described by the CSV beside it."""
     path = Path(png)
     cohort, atlas, _, run = path.parent.parts[-4:]
-    note = describe_training(pd.read_csv(path.with_suffix(".csv")))
-    return read_picture(path, f"{run} (cohort {cohort}, atlas {atlas})", [note], f"training-{cohort}-{atlas}-{run}")
+    notes = describe_training(pd.read_csv(path.with_suffix(".csv")))
+    return read_picture(path, f"{run} (cohort {cohort}, atlas {atlas})", notes, f"training-{cohort}-{atlas}-{run}")
 
 
 def render_report(report: Report) -> str:

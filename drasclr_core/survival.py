@@ -12,6 +12,7 @@ from drasclr_core.bootstrap import RESAMPLES, draw_subjects
 from drasclr_core.concordance import Outcome, concordance, uno_weights
 from drasclr_core.errors import InputError
 from drasclr_core.metrics import mean_and_sd
+from drasclr_core.persons import person_indices, person_notes, table_persons
 from drasclr_core.probes import check_features, features_of_fold
 from drasclr_core.survival_design import CONFOUNDERS, Sample
 from drasclr_core.survival_groups import calibration, risk_groups
@@ -64,7 +65,7 @@ def evaluate_survival(
     Returns
     -------
     dict
-        JSON-able: ``task, variant, run, readout, seed, fold_count, n`` (subjects in the model), ``deaths``,
+        JSON-able: ``task, variant, run, readout, seed, fold_count, n`` (scans in the model), ``deaths``,
         ``n_left_out`` (embedded, but without outcome or a column), ``reason`` (None, or why there is nothing),
         ``notes``, ``horizons_days`` (p25, p50, p75), ``folds`` (each with ``fold, n_train, n_test, deaths_train,
         deaths_test, ids, died, followup_days, risk`` (log hazard; higher is worse), ``survival`` (predicted, at the
@@ -91,7 +92,10 @@ def evaluate_survival(
     usable = embedded.reindex(columns=[*_OUTCOME, *present]).dropna()
     horizons = _horizons(table)
     reason = _unusable(table, variant, present, usable, folds)
-    results, resampled = ([], []) if reason else _evaluate_folds(usable, present, features, folds, horizons, seed)
+    person_of = table_persons(participants)
+    persons = person_indices([person_of[name] for name in usable.index])
+    data = usable, present, persons, features, folds
+    results, resampled = ([], []) if reason else _evaluate_folds(*data, horizons, seed)
     return {
         "task": TASK,
         "variant": variant,
@@ -103,7 +107,12 @@ def evaluate_survival(
         "n_left_out": len(embedded) - len(usable),
         "deaths": int(usable["died"].sum()),
         "reason": reason,
-        "notes": [] if reason else _notes(variant, present, embedded, table, horizons, results),
+        "notes": []
+        if reason
+        else [
+            *_notes(variant, present, embedded, table, horizons, results),
+            *person_notes(f"{TASK}, {variant}", persons),
+        ],
         "horizons_days": dict(zip(_HORIZON_NAMES, horizons, strict=True)),
         "folds": results,
         "summary": _summary(results, resampled),
@@ -114,6 +123,7 @@ def evaluate_survival(
 def _evaluate_folds(
     usable: pd.DataFrame,
     present: list[str],
+    persons: npt.NDArray[np.int64],
     features: pd.DataFrame,
     folds: Mapping[str, int],
     horizons: Sequence[float],
@@ -125,13 +135,14 @@ def _evaluate_folds(
     results, resampled = [], []
     for fold in sorted(set(folds.values())):
         values = features_of_fold(features, fold).loc[usable.index].to_numpy(dtype=np.float64)
-        sample = Sample(usable[present], values, outcome)
+        sample = Sample(usable[present], values, outcome, persons)
         test, training = sample.of(fold_of == fold), sample.of(fold_of != fold)
         model = fit_cox(training, seed)
         risk = model.risk(test)
         logger.info("fold %d: %d deaths to learn from, %s", fold, training.outcome.died.sum(), model.penalties)
         if len(test):
-            draws = draw_subjects(len(test), RESAMPLES, [seed, fold])
+            people, person = np.unique(test.persons, return_inverse=True)
+            draws = draw_subjects(len(people), RESAMPLES, [seed, fold])[:, person]
             resampled.append(_judge(risk, test.outcome, training.outcome, horizons, draws))
         else:
             resampled.append(np.full((RESAMPLES, len(METRICS)), np.nan))
@@ -169,7 +180,7 @@ def _judge(
 
 
 def _summary(results: list[dict[str, Any]], resampled: list[npt.NDArray]) -> dict[str, dict[str, float | None]]:
-    """Return the mean over the folds, and how the mean varies where each fold's subjects are drawn anew."""
+    """Return the mean over the folds, and how the mean varies where each fold's persons are drawn anew."""
     means = {metric: mean_and_sd([result["metrics"][metric] for result in results])[0] for metric in METRICS}
     errors = _by_metric(_spread(np.stack(resampled))) if resampled else dict.fromkeys(METRICS)
     return {metric: {"mean": means[metric], "sd": errors[metric]} for metric in METRICS}

@@ -30,23 +30,26 @@ class Sample:
         Of a run; F may be 0.
     outcome : Outcome
         What became of them.
+    persons : (n,) int64 array
+        Who they are: scans of one person have one number.
     """
 
     covariates: pd.DataFrame
     features: npt.NDArray[np.float64]
     outcome: Outcome
+    persons: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.covariates)
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> "Sample":
         """Return the chosen subjects."""
-        return Sample(self.covariates[chosen], self.features[chosen], self.outcome.of(chosen))
+        return Sample(self.covariates[chosen], self.features[chosen], self.outcome.of(chosen), self.persons[chosen])
 
     def confounders(self) -> "Sample":
         """Return the same subjects with nothing but the confounders."""
         names = [name for name in self.covariates if name in CONFOUNDERS]
-        return Sample(self.covariates[names], self.features[:, :0], self.outcome)
+        return Sample(self.covariates[names], self.features[:, :0], self.outcome, self.persons)
 
 
 @dataclass(frozen=True)

@@ -90,17 +90,19 @@ def choose_penalties(training: Sample, candidates: Sequence[Penalties], seed: in
     """Return the candidate of greatest cross-validated partial likelihood; of equals the last.
 
     Of each inner fold counts what it adds to the partial log likelihood of all (Verweij and van Houwelingen), so that
-    a fold may be small. Those who died are dealt evenly.
+    a fold may be small. Folds are by person; those who died are dealt evenly.
 
     References
     ----------
     Verweij and van Houwelingen, "Cross-validation in survival analysis", Statistics in Medicine 12, 1993.
     """
-    order = np.random.default_rng(seed).permutation(len(training))
-    order = order[np.argsort(training.outcome.died[order], kind="stable")]
-    inner = np.empty(len(training), dtype=np.int64)
-    inner[order] = np.arange(len(training)) % INNER_FOLDS
-    samples = [training.of(inner != fold) for fold in range(INNER_FOLDS)]
+    people, person = np.unique(training.persons, return_inverse=True)
+    died = np.bincount(person, training.outcome.died) > 0
+    order = np.random.default_rng(seed).permutation(len(people))
+    order = order[np.argsort(died[order], kind="stable")]
+    inner = np.empty(len(people), dtype=np.int64)
+    inner[order] = np.arange(len(people)) % INNER_FOLDS
+    samples = [training.of(inner[person] != fold) for fold in range(INNER_FOLDS)]
     parts = [(part, fit_design(part)) for part in samples if part.outcome.died.any()]
     return max(reversed(candidates), key=partial(_gain, training, parts))
 

@@ -2,12 +2,14 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from drasclr_core.config import run_of
 from drasclr_core.errors import InputError
 from drasclr_core.experiments import Column, Experiment, Row, required_results, row_results
-from drasclr_core.tasks import OTHER_TASKS
+from drasclr_core.tasks import OTHER_TASKS, evaluation_name
 
 NOT_RUN = "not run here"
 SCALE = {"ratio": 1.0, "percent": 100.0}
@@ -16,34 +18,47 @@ _DECIMALS = {"ratio": 2, "percent": 1}
 _CSV_DECIMALS = 6
 
 TableRow = dict[str, Any]
+Results = Mapping[tuple[str, str], Mapping[str, Any]]
+"""(training, evaluation's name) -> evaluation, as `drasclr_core.probes.evaluate_task` returns it.
+
+A training's name is that of its run, or begins with it (`drasclr_core.config.training_names`).
+"""
 
 
-def build_table(experiment: Experiment, results: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[TableRow]:
+def build_table(experiment: Experiment, results: Results) -> list[TableRow]:
     """Return the table's rows, in the experiment's order, ready for `table_csv` and `table_markdown`.
 
     Parameters
     ----------
     experiment : Experiment
         Rows, columns and the paper's values.
-    results : mapping
-        (run, evaluation's name) -> evaluation, as `drasclr_core.probes.evaluate_task` returns it.
+    results : Results
+        Of every training of the runs.
 
     Returns
     -------
     list of dict
-        ``method, group, run, variant, note``, then for each column C: ``C_mean, C_sd`` over the folds, in the column's
-        unit, ``C_n`` subjects, ``C_paper, C_paper_sd``. None where there is no value.
+        ``method, group, run, variant, trainings`` (how many), ``note``, then for each column C: ``C_mean, C_sd`` over
+        the folds, in the column's unit, both the mean over the trainings; ``C_training_sd``, the sample standard
+        deviation over the trainings of their means, ``C_n`` subjects, ``C_paper, C_paper_sd``. None where there is no
+        value, or one of the trainings has none.
 
     Raises
     ------
     InputError
         If an evaluation is missing, or the evaluations differ in seed, number of folds or, of one variant, readout.
     """
-    missing = [f"{run} / {name}" for run, name in required_results(experiment) if (run, name) not in results]
+    pairs = [(each, name) for run, name in required_results(experiment) for each in trainings_of(run, results) or [run]]
+    missing = [f"{training} / {name}" for training, name in pairs if (training, name) not in results]
     if missing:
         raise InputError(f"'{experiment.title}' lacks evaluations (run / task): {', '.join(missing)}")
     common_settings(list(results.values()))
     return [_table_row(row, experiment, results) for row in experiment.rows]
+
+
+def trainings_of(run: str | None, results: Results) -> list[str]:
+    """Return the trainings of a run that have an evaluation, in their order."""
+    return list(dict.fromkeys(training for training, _ in results if run_of(training) == run))
 
 
 def table_csv(rows: Sequence[TableRow]) -> str:
@@ -75,15 +90,13 @@ def table_markdown(experiment: Experiment, rows: Sequence[TableRow], footnotes: 
     return "\n\n".join([f"# {experiment.title}", *blocks, "\n".join(lines)]) + "\n"
 
 
-def provenance_notes(
-    results: Mapping[tuple[str, str], Mapping[str, Any]], *, cohort: str, config_hash: str
-) -> list[str]:
+def provenance_notes(results: Results, *, cohort: str, config_hash: str) -> list[str]:
     """Return the footnotes that say how the values came about.
 
     Parameters
     ----------
-    results : mapping
-        (run, evaluation's name) -> evaluation, as for `build_table`.
+    results : Results
+        As for `build_table`.
     cohort : str
         The cohort that plays the experiment's role.
     config_hash : str
@@ -97,20 +110,30 @@ def provenance_notes(
     readouts, seed, folds = common_settings(list(results.values()))
     reasons = sorted({f"{result['task']}: {result['reason']}." for result in results.values() if result["reason"]})
     unconverged = sorted(
-        f"{run} / {name}: the model did not converge in every fold."
-        for (run, name), result in results.items()
+        f"{training} / {name}: the model did not converge in every fold."
+        for (training, name), result in results.items()
         if not all(fold["converged"] for fold in result["folds"])
     )
     spreads = sorted({_spread(result["task"]) for result in results.values()})
     return [
         f"Mean ± standard deviation ({', '.join(spreads)}) over {folds} folds by subject; readout: "
         f"{', '.join(readouts)}; seed {seed}.",
+        *_training_notes(results),
         f"Cohort: {cohort}. Subjects, or patches, with the label, by task: {_counts(list(results.values()))}.",
         *reasons,
         *unconverged,
         *sorted(set(_notes(results))),
         f"Configuration {config_hash}.",
     ]
+
+
+def _training_notes(results: Results) -> Iterator[str]:
+    runs = {run_of(training) for training, _ in results}
+    if any(len(trainings_of(run, results)) > 1 for run in runs):
+        yield (
+            "Over N trainings, which differ in their seeds alone, the value and the spread beside it are means; in "
+            "parentheses stands the sample s.d. of the trainings' values, which the first spread does not contain."
+        )
 
 
 def _counts(results: Sequence[Mapping[str, Any]]) -> str:
@@ -128,17 +151,30 @@ def _counts(results: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(counts) or "none"
 
 
-def _notes(results: Mapping[tuple[str, str], Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what the evaluations say; with the runs' names where not all of a task and variant say it."""
-    runs: dict[tuple[str, str | None], set[str]] = {}
+def _notes(results: Results) -> Iterator[str]:
+    """Yield what the evaluations say; with the trainings' names where not all of a task and variant say it."""
+    trainings: dict[tuple[str, str | None], set[str]] = {}
     saying: dict[tuple[str, str | None, str], set[str]] = {}
-    for (run, _), result in results.items():
+    for (training, _), result in results.items():
         kind = (result["task"], result["variant"])
-        runs.setdefault(kind, set()).add(run)
-        for note in result["notes"]:
-            saying.setdefault((*kind, note), set()).add(run)
+        trainings.setdefault(kind, set()).add(training)
+        for note in (*result["notes"], *_fold_notes(result)):
+            saying.setdefault((*kind, note), set()).add(training)
     for (task, variant, note), who in saying.items():
-        yield note if who == runs[task, variant] else f"{', '.join(sorted(who))}: {note}"
+        yield note if who == trainings[task, variant] else f"{', '.join(sorted(who))}: {note}"
+
+
+def _fold_notes(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield over how many folds a mean is, where a metric is undefined in some."""
+    total, name = result["fold_count"], evaluation_name(result["task"], result["variant"])
+    without: dict[int, list[str]] = {}
+    for metric in result["summary"]:
+        undefined = sum(fold["metrics"][metric] is None for fold in result["folds"])
+        without.setdefault(undefined, []).append(metric)
+    for undefined, metrics in without.items():
+        if undefined:
+            them = "it" if len(metrics) == 1 else "them"
+            yield f"{name}: {', '.join(metrics)} over the {total - undefined} of {total} folds that define {them}."
 
 
 def _spread(task: str) -> str:
@@ -157,17 +193,19 @@ def common_settings(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], in
     return sorted({readout for _, readout in readouts}), *settings.pop()
 
 
-def _table_row(row: Row, experiment: Experiment, results: Mapping[tuple[str, str], Mapping[str, Any]]) -> TableRow:
+def _table_row(row: Row, experiment: Experiment, results: Results) -> TableRow:
     note = row.note or ("" if row.run else NOT_RUN)
-    cells: TableRow = {"method": row.label, "group": row.group, "run": row.run, "variant": row.variant, "note": note}
-    found = row_results(experiment, row)
+    cells: TableRow = {"method": row.label, "group": row.group, "run": row.run, "variant": row.variant}
+    trainings, found = trainings_of(row.run, results), row_results(experiment, row)
+    cells |= {"trainings": len(trainings) or None, "note": note}
     for name, column in experiment.columns.items():
-        result = results[found[name]] if name in found else None
-        scale = SCALE[column.format]
-        summary = result["summary"][column.metric] if result else {"mean": None, "sd": None}
-        cells[f"{name}_mean"] = _times(summary["mean"], scale)
-        cells[f"{name}_sd"] = _times(summary["sd"], scale)
-        cells[f"{name}_n"] = result["n"] if result else None
+        each = [results[training, found[name][1]] for training in trainings]
+        summaries = [result["summary"][column.metric] for result in each]
+        means, sds = ([_times(summary[key], SCALE[column.format]) for summary in summaries] for key in ("mean", "sd"))
+        cells[f"{name}_mean"] = over_trainings(statistics.fmean, means)
+        cells[f"{name}_sd"] = over_trainings(statistics.fmean, sds)
+        cells[f"{name}_training_sd"] = over_trainings(statistics.stdev, means, fewest=2)
+        cells[f"{name}_n"] = each[0]["n"] if each else None
         cells[f"{name}_paper"], cells[f"{name}_paper_sd"] = row.paper.get(name, (None, None))
     return cells
 
@@ -186,7 +224,9 @@ def _markdown_cells(row: TableRow, columns: Mapping[str, Column]) -> list[str]:
     cells = [row["group"] or "–", row["method"], f"{run}, {row['variant']}" if row["variant"] else run]
     for name, column in columns.items():
         decimals = _DECIMALS[column.format]
-        cells.append(_value(row[f"{name}_mean"], row[f"{name}_sd"], decimals))
+        spread = row[f"{name}_training_sd"]
+        over = "" if spread is None else f" (± {spread:.{decimals}f} over {row['trainings']} trainings)"
+        cells.append(_value(row[f"{name}_mean"], row[f"{name}_sd"], decimals) + over)
         cells.append(_value(row[f"{name}_paper"], row[f"{name}_paper_sd"], decimals))
     return [cell.replace("|", "\\|") for cell in cells]
 
@@ -195,6 +235,14 @@ def _value(value: float | None, sd: float | None, decimals: int) -> str:
     if value is None:
         return "–"
     return f"{value:z.{decimals}f}" + ("" if sd is None else f" ± {sd:.{decimals}f}")
+
+
+def over_trainings(
+    statistic: Callable[[list[float]], float], values: Sequence[float | None], fewest: int = 1
+) -> float | None:
+    """Return a statistic of the values; None where there are too few, or one of them is None."""
+    defined = [value for value in values if value is not None]
+    return statistic(defined) if len(defined) == len(values) >= fewest else None
 
 
 def _times(value: float | None, scale: float) -> float | None:

@@ -1,13 +1,13 @@
 """The tables of significance tests: one row of a table against others of it, column by column."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from drasclr_core.config import run_of
 from drasclr_core.experiments import NOT_AVAILABLE, Comparison, Experiment, Row, compared_rows, row_results
 from drasclr_core.significance import compare_folds
-from drasclr_core.tables import NOT_RUN, SCALE, TableRow, common_settings
-
-Results = Mapping[tuple[str, str], Mapping[str, Any]]
+from drasclr_core.tables import NOT_RUN, SCALE, Results, TableRow, common_settings, over_trainings, trainings_of
 
 
 def build_significance(comparison: Comparison, experiment: Experiment, results: Results) -> list[TableRow]:
@@ -19,8 +19,8 @@ def build_significance(comparison: Comparison, experiment: Experiment, results: 
         Which rows are compared.
     experiment : Experiment
         The table that they stand in.
-    results : mapping
-        (run, evaluation's name) -> evaluation, of `compared_results`.
+    results : Results
+        Of every training of the runs in `compared_results`.
 
     Returns
     -------
@@ -53,9 +53,17 @@ def significance_notes(rows: Sequence[TableRow], results: Results, *, cohort: st
     )
     return [
         f"{folds} folds by subject; readout: {', '.join(readouts)}; seed {seed}. Cohort: {cohort}.",
+        _spread_note(results),
         *missing,
         f"Configuration {config_hash}.",
     ]
+
+
+def _spread_note(results: Results) -> str:
+    counts = {run_of(training): len(trainings_of(run_of(training), results)) for training, _ in results}
+    several = ", ".join(f"{run} {count}" for run, count in counts.items() if count > 1)
+    of_means = f", of each fold's mean over the trainings ({several})" if several else ""
+    return f"Spread in both tests: that over the folds{of_means}. That over trainings with other seeds is in neither."
 
 
 def _explanations(comparison: Comparison) -> list[str]:
@@ -93,7 +101,7 @@ def _test(
     tests: dict[str, dict[str, Any]] = {"plain": {}, "corrected": {}}
     notes = [NOT_RUN]
     if other.run is not None:
-        ours, theirs = (results[row_results(experiment, each)[column]] for each in (row, other))
+        ours, theirs = (_together(each, row_results(experiment, each)[column][1], results) for each in (row, other))
         chosen = experiment.columns[column]
         found = compare_folds(ours, theirs, chosen.metric, comparison.alternative)
         tests = {name: found[name] for name in tests}
@@ -104,6 +112,18 @@ def _test(
     for name, test in tests.items():
         cells |= {f"{name}_{figure}": test.get(figure) for figure in ("t", "df", "p")}
     return cells | {"note": "; ".join(notes), "paper_p": comparison.paper_p}
+
+
+def _together(row: Row, name: str, results: Results) -> dict[str, Any]:
+    """Return one evaluation for all trainings of a row, in which a fold's metrics are the means over them."""
+    evaluations = [results[training, name] for training in trainings_of(row.run, results)]
+    folds = zip(*(evaluation["folds"] for evaluation in evaluations), strict=True)
+    return {**evaluations[0], "folds": [{**same[0], "metrics": _mean_metrics(same)} for same in folds]}
+
+
+def _mean_metrics(folds: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    names = folds[0]["metrics"]
+    return {name: over_trainings(statistics.fmean, [fold["metrics"][name] for fold in folds]) for name in names}
 
 
 def _block(section: str, comparison: Comparison, experiment: Experiment, rows: Sequence[TableRow]) -> str:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from drasclr_core.collapse import Collapse
-from drasclr_core.contrast import MEANS, MEASURES
 from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_path
+from drasclr_core.measures import MEANS, MEASURES
 from drasclr_core.settings import PretrainSettings
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ new. ``top1_fresh`` and ``win_rate_fresh`` are the same against the other keys o
 ``alignment`` is the mean squared distance of a query to its key; ``uniformity`` the logarithm of the mean of
 exp(-2 |x - y|^2) over all pairs of queries of one batch and group (Wang and Isola 2020). Such a pair is of two subjects
 at one landmark: what differs between landmarks alone does not count as spread.
-``effective_rank`` is that of the features h of all queries of a batch (`losses.effective_rank`).
+``effective_rank`` is that of the features h of all queries of a batch (`measures.effective_rank`).
 ``waiting_share`` is the share of the time that the loop waited for patches. A GPU works on meanwhile: it was idle for
 at most that share.
 ``probe_score`` is of the last probe since the row before; empty without one. Its time is not counted.
@@ -122,7 +122,7 @@ class Telemetry:
         logger.info("step %d: probe of %s in %.1f s: %s", step, self.settings.probe_task, seconds, score)
 
     def add(self, step: int, measures: Tensor) -> None:
-        """Count the measures of a step, as `contrast.Contrast.step` returns them; they stay on their device."""
+        """Count the measures of a step, of `measures.MEASURES`; they stay on their device."""
         self._row.sums = self._row.sums.to(measures) + measures
         self._row.count += 1
 
@@ -137,6 +137,9 @@ class Telemetry:
         if step % self.settings.log_steps and step != self.steps:
             return
         begun, now = self._row, time.monotonic()
+        loss = float(begun.sums[:2].sum()) / begun.count
+        if not math.isfinite(loss):
+            raise InputError(f"The loss is {loss} at step {step}: make pretrain.learning_rate smaller.")
         seconds = now - self._since
         patches = begun.count * self.settings.batch_size * (2 + self.settings.neighbours)
         row = {
@@ -147,9 +150,6 @@ class Telemetry:
             "waiting_share": begun.waited / seconds,
             "probe_score": begun.probe,
         }
-        loss = row["loss_local"] + row["loss_neighbour"]
-        if not math.isfinite(loss):
-            raise InputError(f"The loss is {loss} at step {step}: make pretrain.learning_rate smaller.")
         self._row, self._since = _Row(), now
         if self.active:
             self._write(row)

@@ -1,16 +1,49 @@
 """The random views of one batch."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from drasclr_core.augment import apply_views, draw_views
 from drasclr_core.batches import Patches
-from drasclr_core.contrast import Views
 from drasclr_core.parallel import Processes
 from drasclr_core.settings import PretrainSettings
 
 _QUERY, _KEY, _NEIGHBOUR, _ORDER = range(4)  # random streams of a step
+
+
+@dataclass(frozen=True)
+class Views:
+    """The augmented patches of one batch, those of this process's g groups.
+
+    Attributes
+    ----------
+    landmark : int
+        Landmark index.
+    step : int
+        Of the training, from 0.
+    visit : int
+        The step at which this visit of the landmark began.
+    persons : (B,) int64 tensor
+        Index of each subject's person, of the whole batch, group after group.
+    queries, keys : (g, b, 1, P, P, P) tensors
+        Two views of each patch.
+    neighbours : (g, k, b, 1, P, P, P) tensor
+        A view of each neighbouring patch.
+    key_order : (B,) int64 tensor
+        In which order the keys of the whole batch are dealt to the groups.
+    """
+
+    landmark: int
+    step: int
+    visit: int
+    persons: Tensor
+    queries: Tensor
+    keys: Tensor
+    neighbours: Tensor
+    key_order: Tensor
 
 
 def make_views(

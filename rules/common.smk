@@ -3,8 +3,7 @@
 from functools import cache
 
 from drasclr_core.cohort import phantoms_of, read_checked_rows, read_participant_rows
-from drasclr_core.config import STAGE_VERSIONS, studied_cohorts
-from drasclr_core.config import check_config, check_participants
+from drasclr_core.config import STAGE_VERSIONS, check_config, studied_cohorts
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
 from drasclr_core.io import readable_size
@@ -50,28 +49,6 @@ def rows(cohort):
     # The cells are checked when the workflow starts, not again in each of its jobs.
     read = read_checked_rows if workflow.is_main_process else read_participant_rows
     return {row["participant_id"]: row for row in read(source["participants"])}
-
-
-def used_participants():
-    """Return cohort -> id -> exclude_reason, of the cohorts in use; name the faults of all their tables."""
-    lenders = [
-        atlas["cohort"] for atlas in config["atlases"].values() if "cohort" in atlas
-    ]
-    used, faults = {}, []
-    for cohort in [*COHORTS, *lenders]:
-        try:
-            used[cohort] = {
-                id: row.get("exclude_reason", "") for id, row in rows(cohort).items()
-            }
-        except InputError as error:
-            faults.append(str(error))
-    if faults:
-        raise InputError("\n".join(dict.fromkeys(faults)))
-    return used
-
-
-# Here: a fault found while jobs are planned would be buried in a traceback.
-checked(check_participants, config, checked(used_participants))
 
 
 def participants_table(wildcards):

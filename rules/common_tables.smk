@@ -8,6 +8,7 @@ from drasclr_core.experiments import (
     load_experiment,
     required_results,
 )
+from drasclr_core.tasks import TASKS
 
 
 @cache
@@ -67,11 +68,22 @@ def table_cohort(table):
     return config["roles"][experiment(table).cohort]
 
 
+def in_every_training(pairs):
+    """Return the (training, evaluation) pairs of (run, evaluation) pairs."""
+    return [(each, name) for run, name in pairs for each in trainings(run)]
+
+
+def evaluation_paths(cohort, pairs):
+    return [run_path(cohort, training, f"eval/{name}.json") for training, name in pairs]
+
+
+def table_results(wildcards):
+    """Return what `table_evaluations` are: (training, evaluation) pairs."""
+    return in_every_training(required_results(experiment(wildcards.table)))
+
+
 def table_evaluations(wildcards):
-    """Return the evaluations of a table, in the order of `required_results`."""
-    cohort = table_cohort(wildcards.table)
-    pairs = required_results(experiment(wildcards.table))
-    return [run_path(cohort, run, f"eval/{name}.json") for run, name in pairs]
+    return evaluation_paths(table_cohort(wildcards.table), table_results(wildcards))
 
 
 def table_settings(wildcards):
@@ -88,10 +100,14 @@ def compared(name):
     return cohort, checked(compared_results, comparison(name), experiment(table))
 
 
+def comparison_results(wildcards):
+    """Return what `compared_evaluations` are: (training, evaluation) pairs."""
+    return in_every_training(compared(wildcards.comparison)[1])
+
+
 def compared_evaluations(wildcards):
-    """Return the evaluations of a comparison, in the order of `compared_results`."""
-    cohort, pairs = compared(wildcards.comparison)
-    return [run_path(cohort, run, f"eval/{name}.json") for run, name in pairs]
+    cohort, _ = compared(wildcards.comparison)
+    return evaluation_paths(cohort, comparison_results(wildcards))
 
 
 def compared_table(wildcards):

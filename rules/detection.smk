@@ -20,7 +20,7 @@ rule cut_boxes:
         ingest=boxed("results/{cohort}/ingest/{id}"),
         segment=boxed("results/{cohort}/segment/{id}"),
         register=boxed("results/{cohort}/{atlas}/register/{id}"),
-        code=core("boxes", "box_patches", "dense", "patches"),
+        code=core("boxes", "box_patches", "dense", "patches", "persons"),
     output:
         patches=directory("results/{cohort}/{atlas}/boxes.zarr"),
     log:

@@ -1,22 +1,28 @@
 """Read labels out of frozen features, fold by fold, and set the tables.
 
 Reads:   results/{cohort}/participants.tsv, folds.tsv, a run's features
-Writes:  results/{cohort}/{atlas}/runs/{run}/eval/{task}.json  per-fold predictions and metrics
+Writes:  results/{cohort}/{atlas}/runs/{run}/eval/{task}.json  per-fold predictions and metrics, of every task
          results/{table}.csv, results/{table}.md               ours and the paper's values side by side
 Config:  seed, evaluation, roles; experiments/{table}.yaml
+
+All tasks of a run are one job: to start Python takes as long as to read a label out of the features of 40 subjects.
 """
 
 
-rule evaluate_task:
+rule evaluate_run:
     input:
         participants="results/{cohort}/participants.tsv",
         folds="results/{cohort}/folds.tsv",
         features="results/{cohort}/{atlas}/runs/{run}/features",
-        code=core("probes", "readout", "metrics", "tasks"),
+        code=core("probes", "readout", "metrics", "persons", "tasks"),
     output:
-        evaluation="results/{cohort}/{atlas}/runs/{run}/eval/{task}.json",
+        evaluations=expand(
+            "results/{cohort}/{atlas}/runs/{run}/eval/{task}.json",
+            task=TASKS,
+            allow_missing=True,
+        ),
     log:
-        "logs/{cohort}/{atlas}/evaluate_task/{run}/{task}.log",
+        "logs/{cohort}/{atlas}/evaluate_run/{run}.log",
     group:
         in_group("evaluation")
     conda:
@@ -25,7 +31,7 @@ rule evaluate_task:
         readout=config["evaluation"]["readout"],
         seed=config["seed"],
     script:
-        "../workflow_scripts/evaluate_task.py"
+        "../workflow_scripts/evaluate_run.py"
 
 
 rule make_table:
@@ -44,5 +50,6 @@ rule make_table:
         "../envs/core.yaml"
     params:
         settings=table_settings,
+        results=table_results,
     script:
         "../workflow_scripts/make_table.py"

@@ -67,6 +67,7 @@ rule make_report:
             "report_versions",
             "figures",
             "figures_training",
+            "collapse",
             "flow",
         ),
         template=repo("drasclr_core/templates/report.html.j2"),

@@ -21,5 +21,6 @@ rule make_significance:
         "../envs/core.yaml"
     params:
         settings=comparison_settings,
+        results=comparison_results,
     script:
         "../workflow_scripts/make_significance.py"

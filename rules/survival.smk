@@ -4,6 +4,8 @@ Reads:   results/{cohort}/participants.tsv, folds.tsv, a run's features
 Writes:  results/{cohort}/{atlas}/runs/{run}/eval/survival-{variant}.json  out-of-fold risks, concordance, risk groups,
                                                                          calibration
 Config:  seed
+
+One job per variant: each takes ten times as long as Python's start, and a run needs few of them.
 """
 
 
@@ -22,6 +24,7 @@ rule evaluate_survival:
             "tasks",
             "probes",
             "metrics",
+            "persons",
         ),
     output:
         evaluation="results/{cohort}/{atlas}/runs/{run}/eval/survival-{variant}.json",

@@ -17,6 +17,7 @@ def box_cohort(subjects=10, each=3, contrast_hu=150, folds=5, seed=0):
     owner, sick = owner[order], sick[order]
     count = len(owner)
     hu = rng.normal(-850, 30, (count, EDGE, EDGE, EDGE)) - contrast_hu * sick[:, None, None, None]
+    names = np.array([f"s{number:02d}" for number in owner])
     return BoxPatches(
         hu=hu.astype(np.int16),
         lungs=np.ones(hu.shape, np.uint8),
@@ -24,6 +25,7 @@ def box_cohort(subjects=10, each=3, contrast_hu=150, folds=5, seed=0):
         code_steps=rng.normal(0, 0.01, (count, 3, 3)),
         centres_mm=rng.normal(0, 50, (count, 3)),
         folds=(owner // 2 % folds).astype(np.int64),
-        participants=np.array([f"s{number:02d}" for number in owner]),
+        participants=names,
+        persons=names,
         subtypes=np.where(sick, "centrilobular", "healthy"),
     )

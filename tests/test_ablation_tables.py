@@ -223,6 +223,35 @@ def test_the_markdown_says_which_test_is_which(toy):
     assert "nan" not in text.lower()
 
 
+def test_of_several_trainings_the_means_in_each_fold_are_compared_and_the_notes_say_so(toy):
+    alone = toy_results()
+    several = {
+        **alone,
+        ("own", "log_fev1pp"): evaluation("r2", [0.3, 0.6, 0.9, 0.6, 0.5]),
+        ("own/seed-4", "log_fev1pp"): evaluation("r2", [0.7, 0.6, 0.5, 0.6, 0.7]),
+        ("own/seed-4", "gold"): evaluation("accuracy", [0.5] * 5),
+    }
+    first, second = (build_significance(COMPARISON, toy, results) for results in (alone, several))
+    assert second == [pytest.approx(row) for row in first]  # the means are the values of the one
+
+    settings = {"cohort": "phantom", "config_hash": "0f3a"}
+    told = [significance_notes(first, results, **settings)[1] for results in (alone, several)]
+    assert told == [
+        "Spread in both tests: that over the folds. That over trainings with other seeds is in neither.",
+        "Spread in both tests: that over the folds, of each fold's mean over the trainings (own 2). "
+        "That over trainings with other seeds is in neither.",
+    ]
+
+
+def test_a_fold_in_which_a_training_has_no_value_does_not_count(toy):
+    results = toy_results()
+    results["own/seed-4", "log_fev1pp"] = evaluation("r2", [0.5, None, 0.7, 0.6, 0.6])
+    results["own/seed-4", "gold"] = evaluation("accuracy", [0.5] * 5)
+    tested = build_significance(COMPARISON, toy, results)[0]
+    assert tested["folds"] == 4
+    assert tested["difference"] == pytest.approx((0.5 + 0.7 + 0.6 + 0.6 - 0.4 - 0.5 - 0.5 - 0.45) / 4)
+
+
 def test_what_the_paper_says_of_p_is_quoted(toy):
     comparison = replace(COMPARISON, paper_p="< 0.005")
     text = significance_markdown(comparison, toy, build_significance(comparison, toy, toy_results()))

@@ -1,15 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from monai.transforms import AdjustContrast, Affine, RandAdjustContrast, RandAffine, RandGaussianNoise
 
-from drasclr_core import augment
 from drasclr_core.augment import ViewParameters, apply_views, compose_affine, draw_views
+from drasclr_core.settings import PretrainSettings
 
 RNG = np.random.default_rng(0)
 HU = RNG.integers(-1100, 400, (4, 32, 32, 32)).astype(np.int16)
 IDENTITY = np.tile(np.eye(3, 4), (4, 1, 1))
 NONE, ONE = np.zeros(4), np.ones(4)
+PAPER = PretrainSettings()
 
 
 def scaled(hu):
@@ -68,7 +71,7 @@ def same_distribution(ours, theirs):
 
 
 def test_draws_have_the_distributions_of_monais_transforms():
-    views = draw_views(3000, np.random.default_rng(1))
+    views = draw_views(3000, PAPER, 1.0, np.random.default_rng(1))
     contrast, noise = RandAdjustContrast(prob=0.25), RandGaussianNoise(prob=0.25, std=50)
     contrast.set_random_state(2)
     noise.set_random_state(3)
@@ -84,12 +87,12 @@ def test_draws_have_the_distributions_of_monais_transforms():
 
 
 def test_affines_have_the_distribution_of_monais():
-    views = draw_views(1500, np.random.default_rng(1))
+    views = draw_views(1500, PAPER, 1.0, np.random.default_rng(1))
     monai = RandAffine(
         prob=1,
-        rotate_range=(augment.ROTATION_RAD,) * 3,
-        translate_range=(augment.TRANSLATION_VOX,) * 3,
-        scale_range=(augment.SCALE,) * 3,
+        rotate_range=(np.pi / 18,) * 3,
+        translate_range=(12.0,) * 3,
+        scale_range=(0.1,) * 3,
     )
     monai.set_random_state(4)
     theirs = []
@@ -102,6 +105,30 @@ def test_affines_have_the_distribution_of_monais():
 
 
 def test_equal_seeds_draw_equal_views():
-    a, b = (draw_views(5, np.random.default_rng(9)) for _ in range(2))
+    a, b = (draw_views(5, PAPER, 1.0, np.random.default_rng(9)) for _ in range(2))
     np.testing.assert_array_equal(a.affine, b.affine)
-    assert not np.array_equal(a.affine, draw_views(5, np.random.default_rng(10)).affine)
+    assert not np.array_equal(a.affine, draw_views(5, PAPER, 1.0, np.random.default_rng(10)).affine)
+
+
+def test_ranges_are_settings_and_the_shift_is_in_millimetres():
+    changes = {"view_rotation_deg": 0.0, "view_scale": 0.0, "view_shift_mm": 6.0}
+    still = replace(PAPER, **changes, view_noise_probability=0.0, view_gamma_probability=0.0)
+    views = draw_views(2000, still, 3.0, np.random.default_rng(1))
+    shift_vox = views.affine[:, :, 3]
+    assert 1.99 < np.abs(shift_vox).max() <= 6 / 3
+    np.testing.assert_array_equal(views.affine[:, :, :3], np.broadcast_to(np.eye(3), (2000, 3, 3)))
+    assert not views.noise_hu.any()
+    assert (views.gamma == 1).all()
+    strong = replace(
+        still, view_noise_probability=1.0, view_noise_hu=9.0, view_gamma_probability=1.0, view_gamma=(2, 3)
+    )
+    views = draw_views(2000, strong, 3.0, np.random.default_rng(1))
+    assert 8.9 < views.noise_hu.max() <= 9
+    assert (views.gamma.min(), views.gamma.max()) == (pytest.approx(2, abs=0.01), pytest.approx(3, abs=0.01))
+
+
+def test_at_one_millimetre_the_views_of_the_paper_are_those_that_they_were():
+    views = draw_views(2, PAPER, 1.0, np.random.default_rng(5))
+    rng = np.random.default_rng(5)
+    turn, shift, scale = (rng.uniform(-most, most, (2, 3)) for most in (np.pi / 18, 12.0, 0.1))
+    np.testing.assert_array_equal(views.affine, compose_affine(turn, shift, 1 + scale))

@@ -20,6 +20,7 @@ from drasclr_core.subject import Subject
 
 HEADER = "participant_id\tsubtype\tx_mm\ty_mm\tz_mm\n"
 FOLDS = {"ill": 0, "sound": 1, "whole": 2}
+PERSONS = {"ill": "ill", "sound": "sound", "whole": "sound"}
 
 
 def table(folder, *lines, header=HEADER):
@@ -121,7 +122,7 @@ def coarse_grid():
 
 def cut(boxes, healthy=("sound",), **more):
     subjects = {name: toy_subject(name, seed) for seed, name in enumerate(FOLDS, 1)}
-    return subjects, cut_boxes(boxes, healthy, subjects.__getitem__, coarse_grid(), FOLDS, seed=3, **more)
+    return subjects, cut_boxes(boxes, healthy, subjects.__getitem__, coarse_grid(), FOLDS, PERSONS, seed=3, **more)
 
 
 BOXES = [

@@ -25,6 +25,7 @@ def test_every_column_by_hand(study):
     row = frame.loc["10002K"].dropna().to_dict()
     assert row == {
         "image": "../images/10002K_INSP_STD_BWH_COPD.nrrd",
+        "person": "10002K",
         "fev1pp": 71.5,
         "fev1_fvc": 0.61,
         "gold": 2,

@@ -66,6 +66,26 @@ def test_scans_of_one_name_are_told_apart_by_their_folders(root):
     assert set(table(root)[0]) == {"P1_ct", "P2_ct", "other"}
 
 
+def test_names_after_bids_tell_whose_a_scan_is_and_no_others(root, tmp_path):
+    put(root, *(f"sub-01/ses-{visit}/sub-01_ses-{visit}_ct.nii.gz" for visit in "ab"), "sub-02/ct.nii.gz")
+    put(root, "site/sub-01/x.nii.gz", "flat/sub-3_ses-1.nii", "flat/sub-3_ses-2.nii", "flat/subject-4.nii", "P5/y.nii")
+    put(root, "sub-6/series/0001", content=DICOM)
+    _, lines = table(root)
+    rows = read_participant_rows(tmp_path / "participants.tsv")
+    assert {row["image"].removeprefix("scans/"): row["person"] for row in rows} == {
+        "sub-01/ses-a/sub-01_ses-a_ct.nii.gz": "sub-01",
+        "sub-01/ses-b/sub-01_ses-b_ct.nii.gz": "sub-01",
+        "sub-02/ct.nii.gz": "sub-02",
+        "site/sub-01/x.nii.gz": "site/sub-01",
+        "flat/sub-3_ses-1.nii": "flat/sub-3",
+        "flat/sub-3_ses-2.nii": "flat/sub-3",
+        "flat/subject-4.nii": "",
+        "P5/y.nii": "",
+        "sub-6/series": "sub-6",
+    }
+    assert lines[1] == "  7 scans of 5 persons, by names after BIDS (sub-LABEL)"
+
+
 def test_letters_that_no_id_may_hold_are_replaced(root):
     put(root, "-Müller, 3.nii.gz")
     assert set(table(root)[0]) == {"M_ller_3"}

@@ -10,7 +10,7 @@ from drasclr_core.scan_files import FORMATS
 def test_the_rules_know_every_image_format_and_every_column_but_the_cohorts_own():
     rules = read_rules()
     assert set(rules["images"]["formats"]) == {*FORMATS, "dicom"}
-    own = {"participant_id", "image", "exclude_reason", "covid_grade"}
+    own = {"participant_id", "image", "person", "exclude_reason", "covid_grade"}
     assert set(rules["columns"]) == schema("participants")["properties"].keys() - own
 
 

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import yaml
 from workflow_run import DEFAULT, ROOT, changed
@@ -97,7 +99,15 @@ def test_all_faults_are_told_at_once():
         ({"runs.drasclr.params.groups": 32}, "runs.drasclr.params: batch_size (32) leaves one subject to each of the"),
         ({"runs.drasclr.params.processes": 4}, "runs.drasclr.params: processes (4) does not divide groups (2)"),
         ({"runs.drasclr.params.nodes": 2}, "runs.drasclr.params: nodes (2) does not divide processes (1)"),
-        ({"runs.drasclr.params.queue_size": 8}, "runs.drasclr.params: queue_size (8) is less than one batch (32)"),
+        (
+            {"runs.patch-moco.params.queue_size": 8},
+            "runs.patch-moco.params: queue_size (8) is less than one batch (32)",
+        ),
+        (
+            {"runs.drasclr.params.queues": "global"},
+            "runs.drasclr.params: queues (global) needs a queue, but negatives is",
+        ),
+        ({"pretrain.view_gamma": [2.0, 1.0]}, "pretrain: view_gamma (2.0, 1.0) must begin with the smaller exponent"),
         ({"pretrain.device": "cpu", "pretrain.precision": "bfloat16"}, "pretrain: precision (bfloat16) needs a GPU"),
         ({"pretrain.time_limit_minutes": 5}, "pretrain: margin_minutes (5) leaves nothing of time_limit_minutes (5)"),
         ({"runs.drasclr.params.neighbours": 4}, "runs.drasclr.params: neighbours (4) is more than landmarks.neighbour"),
@@ -261,6 +271,15 @@ def test_cohorts_too_small_and_missing_atlases_are_named_at_once():
     assert "evaluation.folds: 5, but phantom has 4 participants" in message
     assert "runs.drasclr: batch_size 32, but phantom has 4 participants" in message
     assert "untrained" not in message  # no epochs, no batches
+
+
+def test_folds_are_at_most_as_many_as_the_persons():
+    ids = phantom_ids(40)
+    for people, fault in ((5, ""), (4, "evaluation.folds: 5, but phantom has 4 persons")):
+        persons = {name: f"{place % people}" for place, name in enumerate(ids)}
+        with pytest.raises(InputError) if fault else nullcontext() as error:
+            check_participants(DEFAULT, {"phantom": dict.fromkeys(ids, "")}, {"phantom": persons})
+        assert not fault or fault in str(error.value)
 
 
 def test_whom_the_table_excludes_lends_no_atlas_and_fills_no_batch():

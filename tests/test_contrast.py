@@ -8,11 +8,13 @@ import pytest
 import torch
 from reference import released_model
 
-from drasclr_core.contrast import MEANS, MEASURES, Contrast, Views
+from drasclr_core.contrast import Contrast
 from drasclr_core.encoder import Encoder
+from drasclr_core.measures import MEANS, MEASURES
 from drasclr_core.parallel import Processes
 from drasclr_core.released import released_names
 from drasclr_core.settings import PretrainSettings
+from drasclr_core.views import Views
 
 CPU = torch.device("cpu")
 

@@ -7,6 +7,8 @@ import pytest
 import yaml
 from workflow_run import DEFAULT, changed, planned_jobs, pretend, snakemake, succeeded
 
+from drasclr_core.tasks import TASKS
+
 # A cohort of five, registered to the first of two phantoms.
 CLINIC = ["a1", "b2", "c3", "d4", "e5"]
 CONFIG = changed(
@@ -25,7 +27,6 @@ TRAINED = ("drasclr", "patch-moco")
 ENCODERS = (*TRAINED, "untrained")
 FITTED = ("laa950", "kmeans")
 UNTRAINED = (*FITTED, "no-image")  # which is of no use to Table 2
-TASKS = ("log_fev1pp", "log_fev1_fvc", "gold", "cle", "paraseptal", "ae_history")
 TABLE = {"make_table"}
 
 
@@ -42,7 +43,7 @@ def of(rules, names):
 
 
 def evaluated(*runs):
-    return {f"evaluate_task {run} {task}" for run in runs for task in TASKS} | TABLE
+    return of("evaluate_run", runs) | TABLE
 
 
 def embedded(*runs):
@@ -122,10 +123,7 @@ EVERYTHING_RESAMPLED = (
             of("pretrain_encoder embed_bank", ["new"]),
         ),
         # More seeds: trainings beside the first, which stays as it is.
-        (
-            {"runs.drasclr.seeds": [0, 1, 2]},
-            TABLE | of("pretrain_encoder embed_bank", ["drasclr/seed-1", "drasclr/seed-2"]),
-        ),
+        ({"runs.drasclr.seeds": [0, 1, 2]}, trained("drasclr/seed-1", "drasclr/seed-2")),
         ({"runs.drasclr.seeds": [1]}, trained("drasclr")),
         ({"cohorts.phantom.phantom.subjects": 3}, set()),  # only its first is of use
     ],
@@ -133,6 +131,20 @@ EVERYTHING_RESAMPLED = (
 )
 def test_an_edit_of_the_configuration_reruns_what_it_must(finished, changes, expected):
     assert planned(finished, changed(CONFIG, changes)) == expected
+
+
+def test_another_seed_has_a_folder_in_that_of_its_run(finished):
+    plan = succeeded(snakemake(finished, changed(CONFIG, {"runs.drasclr.seeds": [0, 12]}), "--dry-run", *TARGETS))
+    folder = "results/clinic/healthy/runs/drasclr"
+    outputs = re.findall(rf"^    output: ({folder}/.*)$", plan, re.M)
+    assert sorted(path for line in outputs for path in line.split(", ")) == [
+        *(f"{folder}/seed-12/eval/{task}.json" for task in sorted(TASKS)),
+        f"{folder}/seed-12/features",
+        f"{folder}/seed-12/model",
+    ]
+    (table,) = re.findall(r"^rule make_table:\n +input: (.*)$", plan, re.M)
+    read = {path for path in table.split(", ") if path.startswith(folder)}
+    assert read >= {f"{folder}/eval/gold.json", f"{folder}/seed-12/eval/gold.json"}
 
 
 @pytest.mark.parametrize(

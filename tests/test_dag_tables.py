@@ -24,8 +24,8 @@ def test_the_tests_need_no_training_of_their_own(jobs, tmp_path):
     tests = [f"results/tableA{number}.csv" for number in (5, 6, 7)]
     table2 = planned_jobs(tmp_path / "table2", CONFIG, "results/table2.csv")
     with_tests = planned_jobs(tmp_path / "tests", CONFIG, *tests)
-    evaluations = {job for job in jobs | table2 if job.startswith("evaluate_task")}
-    assert {job for job in with_tests if job.startswith("evaluate_task")} <= evaluations
+    evaluations = {job for job in jobs | table2 if job.startswith("evaluate_run")}
+    assert {job for job in with_tests if job.startswith("evaluate_run")} <= evaluations
     assert "make_significance" in with_tests
 
 

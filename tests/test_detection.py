@@ -167,14 +167,40 @@ def test_the_detector_reads_the_windows_not_the_patch():
     assert evaluate(patches, labels, features, windows)["summary"]["recall"]["mean"] == 0.0
 
 
-def test_a_fold_without_positives_has_no_recall_but_counts_elsewhere():
-    patches = box_cohort(subjects=20)
-    labels, features = features_of(patches)
-    kept = ~((patches.folds == 2) & labels)
-    result = evaluate(patches.take(kept), labels[kept], features[kept])
-    assert result["folds"][2]["metrics"]["recall"] is None
-    others = [fold["metrics"]["recall"] for fold in result["folds"] if fold["fold"] != 2]
-    assert result["summary"]["recall"]["mean"] == pytest.approx(np.mean(others))
+def test_what_a_fold_of_one_kind_cannot_say_is_left_out_of_the_mean():
+    patches = box_cohort(subjects=10, each=4)  # four boxes and four healthy patches a fold
+    labels = patches.subtypes == "centrilobular"
+    kept = ~(((patches.folds == 0) & ~labels) | ((patches.folds == 1) & labels))
+    patches, labels = patches.take(kept), labels[kept]
+
+    def predict(train, test, fold):
+        return np.resize([True, True, True, False], test.sum()), {"penalty": None, "converged": True}
+
+    result = evaluate_patches("centrilobular_detection", "linear", patches, labels, predict, readout="none", **COMMON)
+    metrics = [fold["metrics"] for fold in result["folds"]]
+    # Fold 0 has boxes alone, of which three are found; fold 1 healthy patches alone; the others 3 hits of 6 calls.
+    assert metrics[0] == {"f1": None, "precision": None, "recall": 0.75}
+    assert metrics[1] == {"f1": None, "precision": None, "recall": None}
+    assert metrics[2:] == [{"f1": pytest.approx(0.6), "precision": 0.5, "recall": 0.75}] * 3
+    assert [result["summary"][name]["mean"] for name in ("f1", "precision", "recall")] == pytest.approx(
+        [0.6, 0.5, 0.75]
+    )
+    assert result["notes"][1:] == [
+        "centrilobular_detection: no healthy patch in fold 0, hence no f1 and precision there.",
+        "centrilobular_detection: no annotated patch in fold 1, hence no f1 and precision there.",
+    ]
+
+
+def test_inner_folds_of_a_detector_are_by_person():
+    patches = box_cohort(subjects=40, each=1)
+    labels = np.random.default_rng(1).permutation(np.arange(40) % 2 == 0)
+    features = np.random.default_rng(0).normal(size=(20, 40)).repeat(2, axis=0)
+    labels = labels[::2].repeat(2)
+    weakest = {}
+    for name, persons in (("persons", np.arange(20).repeat(2)), ("scans", np.arange(40))):
+        whose = replace(patches, persons=persons.astype(str), folds=np.arange(20).repeat(2) % 5)
+        weakest[name] = min(fold["penalty"] for fold in evaluate(whose, labels, features)["folds"])
+    assert weakest["scans"] < 1 < weakest["persons"]
 
 
 def test_what_cannot_be_evaluated_says_why():

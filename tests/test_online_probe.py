@@ -156,3 +156,11 @@ def test_the_table_must_be_there_and_hold_every_subject(tmp_path):
     # Those of the tables, whatever the seed of the training.
     assert probe.folds == assign_folds([f"s{i}" for i in range(len(FEV1PP))], 2, seed=3)
     assert probe.folds != assign_folds([f"s{i}" for i in range(len(FEV1PP))], 2, seed=SETTINGS.seed)
+
+
+def test_scans_of_a_person_share_a_fold(tmp_path):
+    table = tmp_path / "participants.tsv"
+    rows = [f"s{i}\ts{i}.nii\t{value}\t{'one' if i in (1, 4, 6) else ''}" for i, value in enumerate(FEV1PP)]
+    table.write_text("\n".join(["participant_id\timage\tfev1pp\tperson", *rows]) + "\n")
+    found = OnlineProbe.of_table(toy_bank(), SETTINGS, participants=table, folds=3, readout="plain", seed=0).folds
+    assert found["s1"] == found["s4"] == found["s6"]

@@ -39,7 +39,14 @@ ROUND = {
     "model_bytes": 30e6,
     "subjects_per_job": 20,
 }
-TRAINING = {"processes": 4, "epochs": 10, "queue_size": 1000, "feature_dim": 100, "row_memory_gb": 0.1}
+TRAINING = {
+    "processes": 4,
+    "epochs": 10,
+    "negatives": "queue",
+    "queue_size": 1000,
+    "feature_dim": 100,
+    "row_memory_gb": 0.1,
+}
 CONFIG = changed(
     {**DEFAULT, "pretrain": {**DEFAULT["pretrain"], **TRAINING, "groups": 4, "cpu_threads": 3, "device": "cuda"}},
     {

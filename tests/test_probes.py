@@ -159,6 +159,23 @@ def test_penalty_is_strong_for_noise_and_weak_for_signal():
     assert choose_penalty(task, inputs, noise, seed=0) > 10
 
 
+def test_the_penalty_is_chosen_in_inner_folds_by_person():
+    rng = np.random.default_rng(3)
+    inputs, label = rng.normal(size=(30, 40)).repeat(2, axis=0), np.exp(rng.normal(size=30)).repeat(2)
+    table = pd.DataFrame({"participant_id": ids_of(60), "fev1pp": label})
+    features = pd.DataFrame(inputs, columns=[f"f{i}" for i in range(40)]).assign(participant_id=ids_of(60), fold=-1)
+    folds = {name: place // 2 % 5 for place, name in enumerate(ids_of(60))}
+    person = [f"p{place // 2}" for place in range(60)]
+    by_scan, by_person, all_different = (
+        evaluate("log_fev1pp", (each, features, folds), readout="penalised")
+        for each in (table, table.assign(person=person), table.assign(person=ids_of(60)[::-1]))
+    )
+    assert all_different == by_scan
+    assert max(fold["penalty"] for fold in by_scan["folds"]) < min(fold["penalty"] for fold in by_person["folds"])
+    assert by_person["notes"] == ["log_fev1pp: 60 scans of 30 persons."]
+    assert [fold["persons"][:4] for fold in by_person["folds"]][:2] == [[0, 0, 5, 5], [1, 1, 6, 6]]
+
+
 # What every evaluation must hold
 
 

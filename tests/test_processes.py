@@ -47,6 +47,11 @@ def one(tmp_path_factory):
     return work
 
 
+def read_metrics(work):
+    with (work / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
 def test_one_process_out_of_time_stops_both_at_the_same_step(two):
     for told in two[1]:
         assert told["stopped"]
@@ -56,8 +61,7 @@ def test_one_process_out_of_time_stops_both_at_the_same_step(two):
 
 def test_only_the_leading_process_probes(two):
     assert [told["probes"] for told in two[1]] == [[0, 0], []]  # at steps 4 and 8
-    with (two[0] / "metrics.csv").open() as file:
-        assert [row["probe_score"] for row in csv.DictReader(file)] == ["", "0.5", "0.5"]
+    assert [row["probe_score"] for row in read_metrics(two[0])] == ["", "0.5", "0.5"]
 
 
 def test_processes_that_find_different_checkpoints_refuse_to_go_on(two):
@@ -75,6 +79,15 @@ def test_two_processes_end_as_one_does(two, one):
             if not name.endswith(endings):
                 difference = (ours["contrast"][part][name] - value).abs().max()
                 assert difference < 1e-8, f"{part}: {name}"
+
+
+def test_two_processes_report_what_one_does(two, one):
+    ours, theirs = (read_metrics(work) for work in (two[0], one))
+    for told, expected in zip(ours, theirs, strict=True):
+        for name in set(told) - {"patches_per_second", "waiting_share", "probe_score"}:
+            assert (told[name] == "") == (expected[name] == ""), name
+            assert float(told[name] or 0) == pytest.approx(float(expected[name] or 0), rel=1e-8), name
+    assert max(float(row["negatives"]) for row in ours) > 3  # those of the queue too
 
 
 def test_the_launcher_passes_their_status_on(tmp_path):

@@ -30,7 +30,7 @@ TABLE = """# Table 9: <i>toy</i>
 EXCLUSIONS = "participant_id\tstage\treason\n<b>\tregister\tDice 0.7 & less\np2\tingest\tcut short\n"
 
 
-def metrics(steps=40, neighbours=2):
+def metrics(steps=40, neighbours=2, uniformity=-1.5):
     step = [10 * (i + 1) for i in range(steps)]
     return pd.DataFrame(
         {
@@ -40,6 +40,9 @@ def metrics(steps=40, neighbours=2):
             "loss_local_relative": [(5 - s / 200) / 5 for s in step],
             "loss_neighbour_relative": [(4.5 - s / 200) / 5 * bool(neighbours) for s in step],
             "top1_accuracy": [s / 1000 for s in step],
+            "top1_fresh": [s / 2000 for s in step],
+            "uniformity": [uniformity] * steps,
+            "effective_rank": [6.0] * steps,
             "learning_rate": [0.03 - s / 20000 for s in step],
         }
     )
@@ -174,14 +177,20 @@ def test_a_run_without_neighbours_shows_and_tells_no_neighbour_loss():
     with_, without = (training_curves(metrics(neighbours=count)) for count in (2, 0))
     assert len(draw_training(with_).axes[0].lines) == 4
     assert len(draw_training(without).axes[0].lines) == 2
-    assert "neighbour loss" in describe_training(with_)
-    assert "neighbour loss" not in describe_training(without)
+    assert "neighbour loss" in describe_training(with_)[0]
+    assert "neighbour loss" not in describe_training(without)[0]
+
+
+def test_a_collapse_is_told_below_the_curves():
+    sound, collapsed = (describe_training(training_curves(metrics(uniformity=value))) for value in (-1.5, -0.05))
+    assert len(sound) == 1
+    assert collapsed[1].startswith("Warning: the training collapsed: from step 1 to 400 of 400")
 
 
 def test_an_encoder_that_was_not_trained_has_empty_curves():
     curves = training_curves(metrics(steps=0))
-    assert all(not axes.lines or axes.get_title() == "loss / log(K+1)" for axes in draw_training(curves).axes)
-    assert describe_training(curves).startswith("Not trained")
+    assert all(line.get_linestyle() == ":" for axes in draw_training(curves).axes for line in axes.lines)
+    assert describe_training(curves) == ["Not trained: the encoder is as it was initialised."]
 
 
 def test_metrics_without_a_column_are_refused():

@@ -144,6 +144,27 @@ def test_the_standard_error_is_that_of_subjects_drawn_anew(found):
     assert str(RESAMPLES) in " ".join(found["notes"])
 
 
+def test_persons_are_drawn_anew_with_all_their_scans(monkeypatch):
+    monkeypatch.setattr("drasclr_core.survival_model.PENALTIES", (0.1,))  # nothing to choose: the same models
+    participants, features, folds = cohort(n=60)
+    twins = [
+        table.assign(participant_id=table["participant_id"].str.replace("s", "t")) for table in (participants, features)
+    ]
+    folds |= {name.replace("s", "t"): fold for name, fold in folds.items()}
+    features = pd.concat([features, twins[1]])
+    once, twice = (
+        evaluate(pd.concat([participants.assign(person=person), twins[0].assign(person=person)]), features, folds)
+        for person in (participants["participant_id"].str.upper(), None)
+    )
+    # Sixty people scanned twice are no more than sixty; as 120 people they would seem to say more.
+    assert once["pooled"] == twice["pooled"]
+    for metric in ("harrell_p50", "harrell_p75", "uno_p75"):
+        ratio = once["summary"][metric]["sd"] / twice["summary"][metric]["sd"]
+        assert ratio == pytest.approx(np.sqrt(2), rel=0.1)
+    assert "survival, imaging: 120 scans of 60 persons." in once["notes"]
+    assert not [note for note in twice["notes"] if "persons" in note]
+
+
 def test_horizons_are_percentiles_of_the_follow_up_of_the_censored():
     participants, features, folds = cohort()
     days = sorted(participants.loc[participants["died"] == 0, "followup_days"])

@@ -18,11 +18,12 @@ PEOPLE = pd.DataFrame(
     },
     index=[f"s{k}" for k in range(6)],
 )
+EACH = np.arange(6)
 OUTCOME = Outcome(np.array([5.0, 3, 3, 1, 4, 6]), np.array([False, True, True, True, False, False]))
 
 
 def sample(features=None):
-    return Sample(PEOPLE, np.zeros((6, 0)) if features is None else features, OUTCOME)
+    return Sample(PEOPLE, np.zeros((6, 0)) if features is None else features, OUTCOME, EACH)
 
 
 def simulated(n=150, seed=0, features=0, effect=1.0):
@@ -31,7 +32,7 @@ def simulated(n=150, seed=0, features=0, effect=1.0):
     death = 1000 * rng.exponential(np.exp(-effect * (age - 60) / 10))
     end = rng.uniform(200, 2000, n)
     outcome = Outcome(np.ceil(np.minimum(death, end)), death <= end)
-    return Sample(pd.DataFrame({"age_years": age, "sex": rng.choice(["F", "M"], n)}), noise, outcome)
+    return Sample(pd.DataFrame({"age_years": age, "sex": rng.choice(["F", "M"], n)}), noise, outcome, np.arange(n))
 
 
 def test_columns_by_hand():
@@ -55,9 +56,9 @@ def test_what_is_constant_or_unseen_in_training_has_no_column():
 
 def test_components_are_ridge_on_standardised_features():
     features = np.random.default_rng(1).normal(size=(6, 3)) @ np.diag([10.0, 1.0, 0.1])
-    design = fit_design(Sample(PEOPLE[[]], features, OUTCOME))
+    design = fit_design(Sample(PEOPLE[[]], features, OUTCOME, EACH))
     standard = (features - features.mean(axis=0)) / features.std(axis=0, ddof=1)
-    columns = design.columns(Sample(PEOPLE[[]], features, OUTCOME))
+    columns = design.columns(Sample(PEOPLE[[]], features, OUTCOME, EACH))
     variances = 1 / design.relative_penalty  # over the first component's
     shrunk = columns * np.sqrt(variances)
     gram = standard @ standard.T
@@ -66,10 +67,10 @@ def test_components_are_ridge_on_standardised_features():
 
 def test_features_beyond_the_subjects_or_copies_of_each_other_add_no_component():
     rng = np.random.default_rng(2)
-    wide = fit_design(Sample(PEOPLE[[]], rng.normal(size=(6, 40)), OUTCOME))
+    wide = fit_design(Sample(PEOPLE[[]], rng.normal(size=(6, 40)), OUTCOME, EACH))
     assert len(wide.names) == 5
     one = rng.normal(size=(6, 1)).astype(np.float32).astype(float)
-    assert len(fit_design(Sample(PEOPLE[[]], np.hstack([one, 2 * one, -one]), OUTCOME)).names) == 1
+    assert len(fit_design(Sample(PEOPLE[[]], np.hstack([one, 2 * one, -one]), OUTCOME, EACH)).names) == 1
 
 
 def test_the_fit_equals_lifelines_on_the_same_columns():
@@ -102,8 +103,20 @@ def test_noise_is_shrunk_away_and_a_strong_effect_is_not():
     assert choose_penalties(strong, confounders, seed=0).confounders <= 0.01
 
 
+def test_scans_of_a_person_share_an_inner_fold():
+    """Each person is there twice: what tells them apart foretells the other scan, and nobody else."""
+    one = simulated(n=60, features=20, effect=0.0)
+    twice = np.tile(np.arange(60), 2)
+    outcome, noise = one.outcome.of(twice), one.features[twice]
+    chosen = {}
+    for name, persons in (("persons", twice), ("scans", np.arange(120))):
+        training = Sample(pd.DataFrame(index=range(120)), noise, outcome, persons)
+        chosen[name] = choose_penalties(training, [Penalties(1.0, 0.01), Penalties(1.0, 10.0)], seed=0).others
+    assert chosen == {"persons": 10.0, "scans": 0.01}
+
+
 def test_of_equal_penalties_the_last_is_taken():
-    nothing = Sample(pd.DataFrame(index=range(6)), np.zeros((6, 0)), OUTCOME)
+    nothing = Sample(pd.DataFrame(index=range(6)), np.zeros((6, 0)), OUTCOME, EACH)
     assert choose_penalties(nothing, [Penalties(1.0), Penalties(2.0)], seed=0) == Penalties(2.0)
     model = fit_cox(nothing, seed=0)
     assert model.risk(nothing).tolist() == [0] * 6

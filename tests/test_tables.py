@@ -46,7 +46,7 @@ def result(summary, n=37, readout="plain", reason=None, converged=True, variant=
         "fold_count": 5,
         "n": n,
         "reason": reason,
-        "folds": [{"converged": converged}],
+        "folds": [{"converged": converged, "metrics": dict(summary)}],
         "summary": {metric: {"mean": mean, "sd": sd} for metric, (mean, sd) in summary.items()},
     }
 
@@ -188,16 +188,58 @@ def test_the_loader_agrees_with_plain_yaml():
 def test_csv_by_hand(toy):
     text = table_csv(build_table(toy, toy_results()))
     assert text.splitlines() == [
-        "method,group,run,variant,note,"
-        "log_fev1pp_r2_mean,log_fev1pp_r2_sd,log_fev1pp_r2_n,log_fev1pp_r2_paper,log_fev1pp_r2_paper_sd,"
-        "gold_accuracy_pct_mean,gold_accuracy_pct_sd,gold_accuracy_pct_n,gold_accuracy_pct_paper,"
-        "gold_accuracy_pct_paper_sd,"
-        "gold_within_one_pct_mean,gold_within_one_pct_sd,gold_within_one_pct_n,gold_within_one_pct_paper,"
-        "gold_within_one_pct_paper_sd",
-        "LAA-950,,laa950,,,-0.001,0.0123,37,0.44,0.02,50.0,25.0,35,55.8,,66.666667,,35,,",
-        "Own idea,,own,,ours alone,0.25,0.1,37,,,,,0,,,,,0,,",
-        "MoCo,unsupervised,,,not run here,,,,,,,,,,,,,,67.6,1.4",
+        "method,group,run,variant,trainings,note,"
+        "log_fev1pp_r2_mean,log_fev1pp_r2_sd,log_fev1pp_r2_training_sd,log_fev1pp_r2_n,log_fev1pp_r2_paper,"
+        "log_fev1pp_r2_paper_sd,"
+        "gold_accuracy_pct_mean,gold_accuracy_pct_sd,gold_accuracy_pct_training_sd,gold_accuracy_pct_n,"
+        "gold_accuracy_pct_paper,gold_accuracy_pct_paper_sd,"
+        "gold_within_one_pct_mean,gold_within_one_pct_sd,gold_within_one_pct_training_sd,gold_within_one_pct_n,"
+        "gold_within_one_pct_paper,gold_within_one_pct_paper_sd",
+        "LAA-950,,laa950,,1,,-0.001,0.0123,,37,0.44,0.02,50.0,25.0,,35,55.8,,66.666667,,,35,,",
+        "Own idea,,own,,1,ours alone,0.25,0.1,,37,,,,,,0,,,,,,0,,",
+        "MoCo,unsupervised,,,,not run here,,,,,,,,,,,,,,,,,67.6,1.4",
     ]
+
+
+def three_trainings():
+    """Return `toy_results` with three trainings of `own`, in which the features of one tell no grade."""
+    results = toy_results()
+    for number, (r2, sd, accuracy) in enumerate([(0.25, 0.1, 0.5), (0.5, 0.1, 0.75), (0.15, 0.4, None)]):
+        name = f"own/seed-{number}" if number else "own"
+        results[name, "log_fev1pp"] = result({"r2": (r2, sd)})
+        results[name, "gold"] = result({"accuracy": (accuracy, 0.125), "within_one": (accuracy, None)}, n=35)
+    return results
+
+
+def test_a_row_of_several_trainings_by_hand(toy):
+    rows = build_table(toy, three_trainings())
+    lone, own, absent = rows
+    assert [row["trainings"] for row in rows] == [1, 3, None]
+    assert own["log_fev1pp_r2_mean"] == pytest.approx((0.25 + 0.5 + 0.15) / 3)
+    assert own["log_fev1pp_r2_sd"] == pytest.approx((0.1 + 0.1 + 0.4) / 3)  # over folds: the mean of what each has
+    # Deviations of 0.25, 0.5, 0.15 from 0.3: -0.05, 0.2, -0.15; divided by n - 1 = 2.
+    assert own["log_fev1pp_r2_training_sd"] == pytest.approx(((0.05**2 + 0.2**2 + 0.15**2) / 2) ** 0.5)
+    assert own["gold_accuracy_pct_mean"] is own["gold_accuracy_pct_training_sd"] is None  # not that of the other two
+    assert own["gold_accuracy_pct_sd"] == 12.5
+    assert own["gold_accuracy_pct_n"] == 35
+    assert lone["log_fev1pp_r2_training_sd"] is absent["log_fev1pp_r2_training_sd"] is None
+    text = table_markdown(toy, rows)
+    assert "| – | Own idea | `own` | 0.30 ± 0.20 (± 0.18 over 3 trainings) | – |" in text
+    assert "| – | LAA-950 | `laa950` | 0.00 ± 0.01 | 0.44 ± 0.02 |" in text
+
+
+def test_the_spread_over_trainings_is_explained_where_there_is_one():
+    settings = {"cohort": "phantom", "config_hash": "abc"}
+    plain, several = (provenance_notes(results, **settings) for results in (toy_results(), three_trainings()))
+    (note,) = set(several) - set(plain)
+    assert "in parentheses stands the sample s.d. of the trainings' values" in note
+
+
+def test_a_training_that_lacks_an_evaluation_is_named(toy):
+    results = three_trainings()
+    del results["own/seed-2", "gold"]
+    with pytest.raises(InputError, match=r"lacks evaluations \(run / task\): own/seed-2 / gold$"):
+        build_table(toy, results)
 
 
 def test_markdown_by_hand(toy):
@@ -237,7 +279,9 @@ def test_paper_values_never_enter_our_columns():
     }
     for row in csv.DictReader(io.StringIO(table_csv(build_table(experiment, results)))):
         for name, cell in row.items():
-            if re.search(r"_(mean|sd)$", name) and not name.endswith("_paper_sd"):
+            if name.endswith("_training_sd"):
+                assert cell == ""
+            elif re.search(r"_(mean|sd)$", name) and not name.endswith("_paper_sd"):
                 assert cell in (("0.123456", "12.3456") if row["run"] else ("",))
             if name.endswith("_paper"):
                 assert cell not in ("0.123456", "12.3456")
@@ -329,6 +373,16 @@ def test_n_is_stated_by_variant_and_a_note_of_one_run_names_it():
     notes = provenance_notes(results, cohort="phantom", config_hash="0f3a")
     assert notes[1].endswith("by task: survival (bode 33, imaging 35).")
     assert notes[2:-1] == ["All.", "Bode.", "b: No x."]
+
+
+def test_a_footnote_says_over_how_many_folds_a_mean_is():
+    found = detected("linear", 0.5, "plain")
+    found["folds"] = [{"converged": True, "metrics": {"f1": value}} for value in (0.4, None, 0.6, None, 0.5)]
+    others = {("own", "centrilobular_detection-linear"): found, ("lab", "centrilobular_detection-linear"): found}
+    line = "centrilobular_detection-linear: f1 over the 3 of 5 folds that define it."
+    assert provenance_notes(others, cohort="phantom", config_hash="0f3a").count(line) == 1
+    others["lab", "centrilobular_detection-linear"] = detected("linear", 0.5, "plain")
+    assert f"own: {line}" in provenance_notes(others, cohort="phantom", config_hash="0f3a")
 
 
 @pytest.mark.parametrize(

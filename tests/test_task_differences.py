@@ -9,12 +9,11 @@ RNG = np.random.default_rng(0)
 IDS = [f"s{place:02d}" for place in range(30)]
 
 
-def evaluation(truth, prediction, metrics, run="a", task="gold", ids=IDS):
+def evaluation(truth, prediction, metrics, run="a", task="gold", ids=IDS, persons=None):
     places = np.array_split(RNG.permutation(len(ids)), 3)
-    folds = [
-        {"ids": [ids[p] for p in part], "truth": truth[part].tolist(), "prediction": prediction[part].tolist()}
-        for part in places
-    ]
+    persons = np.arange(len(ids)) if persons is None else persons
+    values = {"ids": np.array(ids), "persons": persons, "truth": truth, "prediction": prediction}
+    folds = [{name: each[part].tolist() for name, each in values.items()} for part in places]
     return {"run": run, "task": task, "folds": folds, "summary": dict.fromkeys(metrics)}
 
 
@@ -44,6 +43,24 @@ def test_intervals_are_those_of_a_plain_paired_bootstrap():
     assert found["difference"]["low"] == pytest.approx(np.quantile(differences, 0.025), abs=0.06)
     assert found["difference"]["high"] == pytest.approx(np.quantile(differences, 0.975), abs=0.15)
     assert found["difference"]["low"] > 0
+
+
+@pytest.mark.parametrize(("metric", "task"), [("r2", "log_fev1pp"), ("within_one", "gold")])
+def test_persons_are_drawn_with_all_their_scans(metric, task):
+    persons = np.arange(30) // 3
+    truth = RNG.integers(0, 5, 10).repeat(3).astype(float)
+    ours, theirs = truth + RNG.normal(size=10).repeat(3), truth + 2 * RNG.normal(size=10).repeat(3)
+    found, single = (
+        compare_task(*(evaluation(t, each, [metric], task=task, ids=i, persons=p) for each in pair), seed=2)
+        for t, i, p, pair in [
+            (truth, IDS, persons, (ours, theirs)),
+            (truth[::3], IDS[::3], np.arange(10), (ours[::3], theirs[::3])),
+        ]
+    )
+    # Three equal scans of each person say what one says, no more.
+    for name, each in single["metrics"][metric].items():
+        for figure in ("estimate", "low", "high"):
+            assert found["metrics"][metric][name][figure] == pytest.approx(each[figure], abs=1e-12)
 
 
 def test_a_run_does_not_differ_from_itself():

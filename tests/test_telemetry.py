@@ -36,8 +36,8 @@ def opened(work, steps=100, step=0, state=None, active=True):
     return found
 
 
-def measures(local, neighbour=3.0, top1=0.5, alignment=0.25, potential=0.1):
-    return torch.tensor([local, neighbour, top1, alignment, potential])
+def measures(local, neighbour=3.0, alignment=0.25, potential=0.1, rank=5.0, counts=(2, 4, 3, 12, 1, 4, 2, 4, 24)):
+    return torch.tensor([local, neighbour, math.log(4), alignment, potential, rank, *counts])
 
 
 def rows(work):
@@ -55,15 +55,53 @@ def take_step(run, clock, step, local=1.0, waited=1.0, worked=3.0):
 
 def test_a_row_is_the_average_over_its_steps(tmp_path, clock):
     with opened(tmp_path) as run:
-        run.add(1, measures(1.0, 2.0, 0.0, 0.5, 0.2))
+        run.add(1, measures(1.0, 2.0, 0.5, 0.2, 3.0, (0, 0, 0, 0, 1, 4, 5, 12, 0)))  # a queue that nobody has filled
         run.write_due(1, 0.3)
         clock.now += 8
-        run.add(2, measures(2.0, 4.0, 1.0, 0.1, 0.4))
+        run.add(2, measures(2.0, 4.0, 0.1, 0.4, 4.0, (2, 4, 9, 12, 2, 4, 7, 12, 48)))
         run.write_due(2, 0.2)
     (row,) = ({name: float(value) for name, value in row.items() if value} for row in rows(tmp_path))
     assert list(row) == COLUMNS[:-1]
-    expected = [2, 1.5, 3, 1.5 / math.log(8), 3 / math.log(8), 0.5, 0.3, math.log(0.3), 0.2, 2 * 4 * 4 / 8, 0]
-    assert list(row.values()) == pytest.approx(expected, rel=1e-6)
+    expected = {
+        **{"step": 2, "loss_local": 1.5, "loss_neighbour": 3},
+        **{"loss_local_relative": 1.5 / math.log(4), "loss_neighbour_relative": 3 / math.log(4)},
+        **{"top1_accuracy": 2 / 4, "win_rate": 9 / 12, "top1_fresh": 3 / 8, "win_rate_fresh": 12 / 24},
+        **{"negatives": 12 / 8, "negatives_age": 48 / 12},
+        **{"alignment": 0.3, "uniformity": math.log(0.3), "effective_rank": 3.5},
+        **{"learning_rate": 0.2, "patches_per_second": 2 * 4 * 4 / 8, "waiting_share": 0},
+    }
+    assert row == pytest.approx(expected, rel=1e-6)
+
+
+def test_skill_without_any_negative_is_an_empty_cell(tmp_path, clock):
+    with opened(tmp_path) as run:
+        for step in (1, 2):
+            clock.now += 1
+            run.add(step, measures(0.0, counts=[0] * 9))
+            run.write_due(step, 0.1)
+    (row,) = rows(tmp_path)
+    empty = {"top1_accuracy", "win_rate", "top1_fresh", "win_rate_fresh", "negatives_age", "probe_score"}
+    assert {name for name, value in row.items() if not value} == empty
+
+
+def warnings(caplog):
+    return [record.message for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_collapse_is_told_once_and_again_after_an_interruption(tmp_path, clock, caplog):
+    with opened(tmp_path, steps=40) as run:
+        for step in range(1, 11):
+            clock.now += 1
+            run.add(step, measures(1.0, potential=1.0))
+            run.write_due(step, 0.1)
+    assert [text[:50] for text in warnings(caplog)] == ["the training collapsed: from step 1 to 4 of 40 the"]
+    caplog.clear()
+    with opened(tmp_path, steps=40, step=2) as run:
+        for step in range(3, 7):
+            clock.now += 1
+            run.add(step, measures(1.0, potential=1.0))
+            run.write_due(step, 0.1)
+    assert len(warnings(caplog)) == 1
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(tmp_path, clock):

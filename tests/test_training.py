@@ -11,9 +11,13 @@ from toy_bank import SETTINGS as TOY
 from toy_bank import toy_bank
 
 from drasclr_core import training
+from drasclr_core.batches import epoch_batches, read_batches
+from drasclr_core.contrast import Contrast
 from drasclr_core.errors import InputError
 from drasclr_core.parallel import Processes
+from drasclr_core.rows import Rows
 from drasclr_core.training import cosine_rate, initial_encoder, pretrain
+from drasclr_core.views import make_views
 
 SETTINGS = replace(TOY, epochs=2, learning_rate=0.05, key_momentum=0.9)
 STEPS = 16  # 2 epochs, 4 landmarks, 8 subjects in batches of 4
@@ -105,6 +109,40 @@ def test_within_its_time_it_trains_to_the_end(undisturbed, tmp_path):
     limited = changed(time_limit_minutes=60, margin_minutes=10)
     assert same(pretrain(toy_bank(), limited, tmp_path, started=time.monotonic() - 1800)[0], undisturbed[0])
     assert list(tmp_path.glob("*.pt")) == []
+
+
+@pytest.mark.parametrize("negatives", ["batch", "fresh"])
+def test_with_any_negatives_it_goes_on_where_it_stopped(tmp_path, negatives):
+    settings = changed(epochs=1, negatives=negatives, time_limit_minutes=60, margin_minutes=10)
+    whole = pretrain(toy_bank(), settings, tmp_path / "whole")[0]
+    for _ in range(3):  # out of time after every step; the third is the first of another visit
+        assert pretrain(toy_bank(), settings, tmp_path / "parts", started=time.monotonic() - 3001) is None
+    assert same(pretrain(toy_bank(), settings, tmp_path / "parts")[0], whole)
+    assert metric_rows(tmp_path / "parts") == metric_rows(tmp_path / "whole")
+
+
+def test_skill_against_fresh_keys_is_that_of_the_checkpoint_before_the_step(tmp_path):
+    often = changed(epochs=1, checkpoint_minutes=0, checkpoints_kept=99, log_steps=1)
+    bank, processes = toy_bank(), Processes(0, 1, 2)
+    pretrain(bank, often, tmp_path)
+    batches, logged = epoch_batches(bank.valid, often, 0), metric_rows(tmp_path)
+    with Rows(bank, often, processes, torch.device("cpu")) as rows:
+        for step, patches in enumerate(read_batches(rows, batches)):
+            if step == 0:
+                continue
+            contrast = Contrast(
+                initial_encoder(often), bank.grid.codes, bank.grid.neighbours, often, processes, torch.device("cpu")
+            )
+            state = torch.load(tmp_path / f"checkpoint-{step:09d}.pt", weights_only=True)
+            contrast.load_state_dict(state["contrast"])
+            views = make_views(patches, often, processes, step, torch.device("cpu"))
+            with torch.no_grad():
+                keys = contrast.encode_keys(views)
+                code = contrast.codes[views.landmark]
+                queries = torch.cat([contrast.encoder.project(contrast.encoder(q, code)) for q in views.queries])
+            nearest = (queries @ keys.T).argmax(1)
+            expected = (nearest == torch.arange(4)).double().mean().item()
+            assert float(logged[step]["top1_fresh"]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("conditioning", ["none", "concatenation", "hypernetwork"])

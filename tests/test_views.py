@@ -20,7 +20,7 @@ QUERY, KEY, NEIGHBOUR = range(3)
 def plain_views(hu, step, group, kind):
     """Return the views of patches (b, P, P, P), an array as zarr reads it."""
     rng = np.random.default_rng([SETTINGS.seed, step, group, kind])
-    parameters = draw_views(len(hu), rng)
+    parameters = draw_views(len(hu), SETTINGS, 1.0, rng)
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     noise = torch.randn((np.count_nonzero(parameters.noise_hu), 32, 32, 32), generator=generator)
     return apply_views(torch.from_numpy(hu), parameters, noise)
@@ -28,14 +28,15 @@ def plain_views(hu, step, group, kind):
 
 @pytest.mark.parametrize("processes", [Processes(0, 1, 2), Processes(1, 2, 2)])
 def test_views_equal_those_of_a_plain_reading(processes):
-    bank = toy_bank(subjects=9)
+    bank = toy_bank(subjects=9, persons=np.arange(9) // 2)
     batches = epoch_batches(bank.valid, SETTINGS, epoch=0)
     with Rows(bank, SETTINGS, processes, CPU) as rows:
         for step, patches in enumerate(read_batches(rows, batches)):
             views = make_views(patches, SETTINGS, processes, step, CPU)
             batch = batches[step]
             assert views.landmark == batch.landmark
-            assert views.subjects.tolist() == batch.subjects.ravel().tolist()
+            assert views.persons.tolist() == [subject // 2 for subject in batch.subjects.ravel()]
+            assert (views.step, views.visit) == (step, step - step % 2)  # two batches a visit
             for place, group in enumerate(processes.own_groups):
                 hu = bank.hu[batch.landmark][batch.subjects[group]]
                 assert torch.equal(views.queries[place], plain_views(hu, step, group, QUERY))

@@ -17,6 +17,7 @@ SETTINGS = replace(
     TOY,
     epochs=1,
     neighbours=1,
+    negatives="fresh",  # of the queue and of the batch
     precision="float64",
     learning_rate=0.05,
     checkpoint_minutes=0,

@@ -12,6 +12,7 @@ from drasclr_core.flow import read_included
 from drasclr_core.folds import read_folds
 from drasclr_core.io import read_json
 from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.persons import persons_of
 from drasclr_core.subject import Subject
 
 
@@ -25,7 +26,8 @@ def main(job):
     chosen = choose_healthy(healthy_ids(rows), {box.participant_id for box in boxes}, job.params.seed)
     healthy = [name for name in chosen if name in included]
     grid, folds = LandmarkGrid.from_json(read_json(job.input.landmarks)), read_folds(job.input.folds)
-    patches = cut_boxes(used, healthy, subject_of, grid, folds, seed=job.params.seed, left_out=left_out)
+    persons = persons_of([row["participant_id"] for row in rows], [row.get("person") for row in rows])
+    patches = cut_boxes(used, healthy, subject_of, grid, folds, persons, seed=job.params.seed, left_out=left_out)
     write_box_patches(job.output.patches, patches)
 
 

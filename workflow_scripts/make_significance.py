@@ -2,7 +2,7 @@
 
 from _job import run
 
-from drasclr_core.experiments import compared_results, load_comparison, load_experiment
+from drasclr_core.experiments import load_comparison, load_experiment
 from drasclr_core.io import atomic_path, read_json
 from drasclr_core.tables import table_csv
 from drasclr_core.tables_significance import build_significance, significance_markdown, significance_notes
@@ -11,7 +11,7 @@ from drasclr_core.tables_significance import build_significance, significance_ma
 def main(job):
     comparison, experiment = load_comparison(job.input.comparison), load_experiment(job.input.experiment)
     evaluations = [read_json(path) for path in job.input.evaluations]
-    results = dict(zip(compared_results(comparison, experiment), evaluations, strict=True))
+    results = dict(zip(map(tuple, job.params.results), evaluations, strict=True))
     rows = build_significance(comparison, experiment, results)
     notes = significance_notes(rows, results, **job.params.settings)
     markdown = significance_markdown(comparison, experiment, rows, notes)

@@ -2,7 +2,7 @@
 
 from _job import run
 
-from drasclr_core.experiments import load_experiment, required_results
+from drasclr_core.experiments import load_experiment
 from drasclr_core.io import atomic_path, read_json
 from drasclr_core.tables import build_table, provenance_notes, table_csv, table_markdown
 
@@ -10,7 +10,7 @@ from drasclr_core.tables import build_table, provenance_notes, table_csv, table_
 def main(job):
     experiment = load_experiment(job.input.experiment)
     evaluations = [read_json(path) for path in job.input.evaluations]
-    results = dict(zip(required_results(experiment), evaluations, strict=True))
+    results = dict(zip(map(tuple, job.params.results), evaluations, strict=True))
     rows = build_table(experiment, results)
     markdown = table_markdown(experiment, rows, provenance_notes(results, **job.params.settings))
     for path, text in ((job.output.csv, table_csv(rows)), (job.output.markdown, markdown)):

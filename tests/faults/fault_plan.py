@@ -9,7 +9,7 @@ KILLS = 30
 PLANNING = "planning"
 RULES = ["assign_folds", "simulate_scan", "write_phantom_table", "check_participants", "ingest_scan", "segment_lungs"]
 RULES += ["make_atlas", "lay_landmarks", "register_lungs", "cut_patches", "collect_subjects", "check_exclusions"]
-RULES += ["embed_cohort", "build_bank", "pretrain_encoder", "embed_bank", "evaluate_task", "make_table"]
+RULES += ["embed_cohort", "build_bank", "pretrain_encoder", "embed_bank", "evaluate_run", "make_table"]
 """The rules of the default job, about in their order."""
 
 ONCE = {"assign_folds", "write_phantom_table", "check_participants", "make_atlas", "lay_landmarks", "collect_subjects"}
@@ -17,11 +17,11 @@ ONCE |= {"check_exclusions", "build_bank", "make_table", PLANNING}
 """Those with a single job."""
 
 TIME, WRITING, STEP = "time", "writing", "step"
-FIRST = [("build_bank", WRITING), ("pretrain_encoder", STEP), ("evaluate_task", WRITING)]
+FIRST = [("build_bank", WRITING), ("pretrain_encoder", STEP), ("evaluate_run", WRITING)]
 """Of the first workflow, the one that every run of the test suite kills."""
 
 OFTEN = [(PLANNING, TIME), ("register_lungs", TIME), ("cut_patches", WRITING), ("build_bank", TIME)]
-OFTEN += [("pretrain_encoder", STEP)] * 2 + [("pretrain_encoder", WRITING), ("evaluate_task", TIME)]
+OFTEN += [("pretrain_encoder", STEP)] * 2 + [("pretrain_encoder", WRITING), ("evaluate_run", TIME)]
 """Beside one kill of every rule: where there is most to lose."""
 
 

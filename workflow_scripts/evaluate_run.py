@@ -1,0 +1,27 @@
+"""Read every label out of a run's features, fold by fold."""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+from _job import run
+
+from drasclr_core import __version__
+from drasclr_core.cohort import validate_participants
+from drasclr_core.folds import read_folds
+from drasclr_core.io import RECORD, read_json, write_json
+from drasclr_core.probes import evaluate_task
+
+
+def main(job):
+    participants, folds = validate_participants(job.input.participants), read_folds(job.input.folds)
+    features = pd.read_parquet(Path(job.input.features) / "features.parquet")
+    record = {"features": read_json(Path(job.input.features) / RECORD), "drasclr": __version__}
+    common = {"run": job.wildcards.run, "readout": job.params.readout, "seed": job.params.seed}
+    for path in map(Path, job.output.evaluations):
+        logging.info("%s", path.stem)
+        write_json(path, {**evaluate_task(path.stem, participants, features, folds, **common), **record})
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))
