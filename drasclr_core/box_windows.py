@@ -3,8 +3,9 @@
 Arrays are (z, y, x). Window (0, 0, 0) of a box is the one at its first voxel; see `box_patches`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,15 @@ def plain_values(method: str, patches: BoxPatches, windows: BoxGrid, **params: A
         The run's; of the histogram its ``scales``.
     """
     return _PLAIN[method](patches, windows, **params)
+
+
+def values_of_run(
+    model: Model | None, name: str, params: Mapping[str, Any], block: int = 1
+) -> Callable[[BoxPatches, BoxGrid], npt.NDArray[np.float32]]:
+    """Return `model_values` of a run's model, or, without one, `plain_values` of its method and parameters."""
+    if model is None:
+        return partial(plain_values, name, **params)
+    return partial(model_values, model, block=block)
 
 
 def low_attenuation(patches: BoxPatches, windows: BoxGrid) -> npt.NDArray[np.float32]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.pipeline import Pipeline
 
 from drasclr_core.box_patches import BoxPatches
 from drasclr_core.boxes import HEALTHY
@@ -91,15 +92,34 @@ def linear_detector(
     def predict(train: Mask, test: Mask, fold: int) -> tuple[Mask, dict[str, Any]]:
         if not test.any():
             return np.empty(0, bool), {"penalty": None, "converged": True}
-        truth, owners = labels[train].astype(np.float64), patches.persons[train]
-        inputs = features[train].astype(np.float64)
-        penalty = choose_penalty(DISEASED, inputs, truth, seed, owners) if readout == "penalised" else 0.0
-        model, converged = fit_readout(DISEASED, penalty, inputs, truth)
+        persons = patches.persons[train]
+        model, penalty, converged = fit_detector(features[train], labels[train], persons, readout=readout, seed=seed)
         seen = windows[test].astype(np.float64)
         probability = model.predict_proba(seen.reshape(-1, seen.shape[-1]))[:, 1].reshape(seen.shape[:2])
         return is_positive(probability, weights), {"penalty": penalty, "converged": converged}
 
     return predict
+
+
+def fit_detector(
+    features: npt.NDArray[np.floating], labels: Mask, persons: npt.NDArray[np.str_], *, readout: str, seed: int
+) -> tuple[Pipeline, float, bool]:
+    """Return a logistic regression on the features of patches, its penalty and whether it converged.
+
+    Parameters
+    ----------
+    features : (M, F) array
+    labels : (M,) bool array
+        Which patches are diseased; both kinds must occur.
+    persons : (M,) array
+        Whose they are.
+    readout, seed
+        As for `linear_detector`.
+    """
+    inputs, truth = features.astype(np.float64), labels.astype(np.float64)
+    penalty = choose_penalty(DISEASED, inputs, truth, seed, persons) if readout == "penalised" else 0.0
+    model, converged = fit_readout(DISEASED, penalty, inputs, truth)
+    return model, penalty, converged
 
 
 def evaluate_patches(

@@ -61,7 +61,7 @@ def mask_subject(
     Yu et al., "DrasCLR", Medical Image Analysis 2024, section 4.3.1 (Figures 3 and 4).
     """
     lungs = sitk.GetArrayViewFromImage(subject.lungs) > 0
-    labels = None if truth is None else _labels(truth, subject.ct)
+    labels = None if truth is None else true_labels(truth, subject.ct)
     metrics: dict[str, Any] = {}
     for subtype, detector in detectors.items():
         if isinstance(detector, str):
@@ -72,7 +72,7 @@ def mask_subject(
         found = dense_values(
             tuned, subject.ct, subject.lungs, subject.transform, stride=stride, block=block, head=classifier
         )
-        stored = _stored(found.spread(lungs)[0], lungs)
+        stored = stored_probability(found.spread(lungs)[0], lungs)
         image = sitk.GetImageFromArray(stored)
         image.CopyInformation(subject.ct)
         write_image(image, folder / f"{subtype}.nii.gz")
@@ -155,7 +155,7 @@ def summarise_masks(
         figures = {name: {k: v for k, v in record.metrics[name].items() if k != "counts"} for name in SUBTYPES}
         who = {"participant_id": record.participant_id, "gold": gold.get(record.participant_id)}
         subjects.append({**who, "fold": record.metrics["fold"], **figures})
-    pooled = {name: _pooled([record.metrics[name] for record in used]) for name in SUBTYPES}
+    pooled = {name: pooled_figures([record.metrics[name] for record in used]) for name in SUBTYPES}
     excluded = [record.participant_id for record in records if record.participant_id in left_out]
     return {"notes": list(_notes(used)), "subjects": subjects, "excluded": excluded, "pooled": pooled}
 
@@ -174,7 +174,8 @@ def _notes(records: list[Record]) -> Iterator[str]:
             yield f"{subtype}: {count} of {len(records)} subjects without a mask: {reason}."
 
 
-def _pooled(metrics: list[dict[str, Any]]) -> dict[str, Any] | None:
+def pooled_figures(metrics: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the figures of one subtype over subjects, of `mask_metrics`; None where no truth is known."""
     found = [each for each in metrics if "counts" in each]
     if not found:
         return None
@@ -186,14 +187,14 @@ def _pooled(metrics: list[dict[str, Any]]) -> dict[str, Any] | None:
     return summary
 
 
-def _stored(probability: npt.NDArray[np.float32], lungs: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+def stored_probability(probability: npt.NDArray[np.float32], lungs: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     """Return probabilities as uint8; one half and above are 128 and above."""
     stored = np.zeros(lungs.shape, np.uint8)
     stored[lungs] = np.floor(probability[lungs] * _LEVELS + 0.5)
     return stored
 
 
-def _labels(truth: Path, ct: sitk.Image) -> npt.NDArray[np.uint8]:
+def true_labels(truth: Path, ct: sitk.Image) -> npt.NDArray[np.uint8]:
     """Return the disease at each voxel of the isotropic volume: that of the scan's nearest voxel."""
     nearest = sitk.Resample(read_image(truth), ct, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
     return sitk.GetArrayFromImage(nearest)

@@ -1,6 +1,6 @@
 """What the emphysema detectors find, by GOLD stage (Figure 4) and by share of the annotations (Figure 5)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -26,7 +26,8 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     spec : FigureSpec
         Of the kind emphysema_fraction or annotation_efficiency.
     paths : mapping
-        `masks`, the summary of the dense masks; or `transfer`, the two subtypes' curves.
+        `masks`, the summary of the dense masks, and `linear`, the figures of linear detectors' masks, if there are; or
+        `transfer`, the two subtypes' curves.
     settings : mapping
         Not used.
     """
@@ -38,7 +39,8 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
                 fractions.columns.astype(str).tolist(),
                 " ".join([f"n = 0: no subject with a GOLD stage has masks of {spec.run}.", *masks["notes"]]),
             )
-        return Drawing(draw_fractions(fractions), fractions, _fraction_notes(spec, masks, fractions))
+        notes = [*_fraction_notes(spec, masks, fractions), *_linear_notes(list(map(read_json, paths["linear"])))]
+        return Drawing(draw_fractions(fractions), fractions, notes)
     curves = [read_json(path) for path in paths["transfer"]]
     points = transfer_points(curves)
     counts = ", ".join(f"{curve['subtype']} {curve['n']}" for curve in curves)
@@ -156,3 +158,15 @@ def _fraction_notes(spec: FigureSpec, masks: Mapping[str, Any], fractions: pd.Da
                 f"Dice {dice} over {pooled['n_dice']} subjects."
             )
     return notes
+
+
+def _linear_notes(linear: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield how right the masks are of detectors that learn nothing before the boxes."""
+    for subtype in SUBTYPES:
+        found = [(each["run"], each["pooled"][subtype]) for each in linear]
+        aurocs = [f"{run} {pooled['auroc']:.3f}" for run, pooled in found if pooled and pooled["auroc"] is not None]
+        if aurocs:
+            yield (
+                f"{subtype}, for comparison: AUROC of logistic regressions on the same boxes that learnt nothing "
+                f"before: {', '.join(aurocs)} (no-image: the location alone)."
+            )

@@ -100,6 +100,22 @@ def masked_ids(cohort):
     return drawn[: math.ceil(wanted / passing)]
 
 
-def masks(wildcards):
-    folder = "results/{cohort}/{atlas}/runs/{run}/dense/{id}"
-    return expand(folder, id=masked_ids(wildcards.cohort), allow_missing=True)
+def masked(pattern):
+    """Return an input function: `pattern` for every subject of `masked_ids`."""
+
+    def paths(wildcards):
+        return expand(pattern, id=masked_ids(wildcards.cohort), allow_missing=True)
+
+    return paths
+
+
+def linear_masks(cohort):
+    """Return the figures of masks that learnt nothing, or nothing before the boxes; none where no truth is known."""
+    without = [
+        run
+        for run in config["runs"]
+        if run_settings(run)["method"] in WITHOUT_ENCODER
+        or (run == REFERENCE_RUN and has_encoder(run))
+    ]
+    runs = without if is_phantom(cohort) else []
+    return [run_path(cohort, run, "dense-linear.json") for run in runs]

@@ -73,7 +73,7 @@ def figure_inputs(wildcards):
         }
     summary = {"masks": run_path(cohort, spec.run, "dense.json")}
     if spec.figure == "emphysema_fraction":
-        return summary
+        return {**summary, "linear": linear_masks(cohort)}
     ids = masked_ids(cohort)
     return {
         **summary,

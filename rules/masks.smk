@@ -3,7 +3,8 @@
 Reads:   ingest, segment, register of a subject; a run's model and detector; a phantom's truth; included.tsv
 Writes:  results/{cohort}/{atlas}/runs/{run}/dense/{id}/  {subtype}.nii.gz: 255 times the probability; record.json
          results/{cohort}/{atlas}/runs/{run}/dense.json   all masks in figures
-Config:  dense, preprocess.max_excluded_fraction, pretrain.cpu_threads, pretrain.device
+         results/{cohort}/{atlas}/runs/{run}/dense-linear.json   of phantoms: the same of linear detectors, not kept
+Config:  seed, dense, evaluation.readout, preprocess.max_excluded_fraction, pretrain.cpu_threads, pretrain.device
 """
 
 
@@ -40,7 +41,7 @@ rule mask_emphysema:
 
 rule summarise_masks:
     input:
-        masks=masks,
+        masks=masked("results/{cohort}/{atlas}/runs/{run}/dense/{id}"),
         participants="results/{cohort}/participants.tsv",
         included="results/{cohort}/{atlas}/included.tsv",
         code=core("detection_masks"),
@@ -54,3 +55,46 @@ rule summarise_masks:
         subjects=config["dense"]["subjects"],
     script:
         "../workflow_scripts/summarise_masks.py"
+
+
+rule judge_linear_masks:
+    input:
+        phantom=masked("results/{cohort}/phantom/{id}"),
+        ingest=masked("results/{cohort}/ingest/{id}"),
+        segment=masked("results/{cohort}/segment/{id}"),
+        register=masked("results/{cohort}/{atlas}/register/{id}"),
+        patches="results/{cohort}/{atlas}/boxes.zarr",
+        model=detection_model,
+        included="results/{cohort}/{atlas}/included.tsv",
+        folds="results/{cohort}/folds.tsv",
+        landmarks="results/atlases/{atlas}/landmarks.json",
+        code=core(
+            "detection",
+            "detection_masks",
+            "detection_masks_linear",
+            "box_windows",
+            "dense",
+            "histograms",
+            "readout",
+        ),
+    output:
+        figures="results/{cohort}/{atlas}/runs/{run}/dense-linear.json",
+    log:
+        "logs/{cohort}/{atlas}/judge_linear_masks/{run}.log",
+    group:
+        in_group("masks")
+    conda:
+        "../envs/core.yaml"
+    resources:
+        gres=gpus(config["pretrain"]["device"]),
+    params:
+        run=run_params,
+        sliding={
+            "stride": config["dense"]["stride"],
+            "subjects": config["dense"]["subjects"],
+            "device": config["pretrain"]["device"],
+            "readout": config["evaluation"]["readout"],
+            "seed": config["seed"],
+        },
+    script:
+        "../workflow_scripts/judge_linear_masks.py"

@@ -114,7 +114,12 @@ def without_paraseptal(found, *names):
 
 
 def test_fractions_are_the_masks_of_those_with_a_stage(tmp_path):
-    data, words = drawn(tmp_path, "emphysema_fraction", {"masks": write(tmp_path / "masks.json", masks())})
+    pooled = {"no-image": {"centrilobular": {"auroc": 0.7114}, "paraseptal": None}}
+    pooled["histogram"] = {"centrilobular": {"auroc": 0.8067}, "paraseptal": {"auroc": None}}
+    linear = [write(tmp_path / f"{run}.json", {"run": run, "pooled": found}) for run, found in pooled.items()]
+    data, words = drawn(
+        tmp_path, "emphysema_fraction", {"masks": write(tmp_path / "masks.json", masks()), "linear": linear}
+    )
     rows = data[data["subtype"] == "paraseptal"]
     assert rows[["participant_id", "gold", "fraction"]].to_numpy().tolist() == [
         ["a", -1, 0.05],
@@ -124,11 +129,13 @@ def test_fractions_are_the_masks_of_those_with_a_stage(tmp_path):
     ]
     assert words["notes"][0].startswith("n = 4 subjects")
     assert "centrilobular, against the phantoms' true masks: AUROC over all lung voxels 0.912" in words["notes"][1]
+    assert "learnt nothing before: no-image 0.711, histogram 0.807 (no-image" in words["notes"][2]
+    assert not any(note.startswith("paraseptal") for note in words["notes"])  # of which nothing is known
 
 
 def test_subjects_without_a_mask_of_a_subtype_are_drawn_by_the_other_and_counted(tmp_path):
     path = write(tmp_path / "masks.json", without_paraseptal(masks(), "b", "c"))
-    data, words = drawn(tmp_path, "emphysema_fraction", {"masks": path})
+    data, words = drawn(tmp_path, "emphysema_fraction", {"masks": path, "linear": []})
     assert data.groupby("subtype")["participant_id"].agg("".join).to_dict() == {
         "centrilobular": "abcd",
         "paraseptal": "ad",
