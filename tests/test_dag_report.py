@@ -27,6 +27,8 @@ def test_the_default_configuration_has_every_figure_and_a_page(tmp_path):
     jobs = planned_jobs(tmp_path, small(), "report")
     assert {"make_report", "make_figure", "make_table", "draw_training drasclr"} <= jobs
     assert "draw_training untrained" not in jobs  # it has no curve
+    without = ("laa950", "no-image", "histogram", "histogram3", "untrained")
+    assert {job for job in jobs if "linear_masks" in job} == {f"judge_linear_masks {run}" for run in without}
 
 
 def test_figures_of_a_role_that_nobody_plays_are_left_out(tmp_path):
@@ -61,6 +63,8 @@ def test_masks_are_of_included_subjects_drawn_at_random_with_spares(tmp_path, wa
     config = small({"cohorts.clinic": clinic, "roles": {"copd": "clinic"}, "pretrain.batch_size": 4})
     config["preprocess"]["max_excluded_fraction"] = 1 - passing
     config["dense"]["subjects"] = wanted
-    found = {job.split()[1] for job in planned_jobs(tmp_path, config, "results/figure4.png") if "mask_emph" in job}
+    jobs = planned_jobs(tmp_path, config, "results/figure4.png")
+    found = {job.split()[1] for job in jobs if "mask_emph" in job}
+    assert not any("linear_masks" in job for job in jobs)  # the truth of a clinic is not known
     assert len(found) == masked
     assert not found & set(out)
