@@ -81,8 +81,6 @@ rule judge_linear_masks:
         figures="results/{cohort}/{atlas}/runs/{run}/dense-linear.json",
     log:
         "logs/{cohort}/{atlas}/judge_linear_masks/{run}.log",
-    group:
-        in_group("masks")
     conda:
         "../envs/core.yaml"
     resources:
