@@ -1,10 +1,11 @@
-"""What windows at the voxels of a box see: features of an encoder, or the share of low attenuation.
+"""What windows at the voxels of a box see: features of an encoder, or what needs none.
 
 Arrays are (z, y, x). Window (0, 0, 0) of a box is the one at its first voxel; see `box_patches`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from torch import Tensor
 from drasclr_core.box_patches import BoxPatches
 from drasclr_core.dense import block_codes, embed_windows
 from drasclr_core.encoder import PATCH_SIZE, normalise_hu
+from drasclr_core.histograms import patch_histograms
 from drasclr_core.model_folder import Model
 
 LOW_ATTENUATION_HU = -950
@@ -91,12 +93,48 @@ def model_values(
     return np.concatenate(values)
 
 
+def plain_values(method: str, patches: BoxPatches, windows: BoxGrid, **params: Any) -> npt.NDArray[np.float32]:
+    """Return what windows show without an encoder, (M, K, C).
+
+    Parameters
+    ----------
+    method : str
+        One of `boxes.WITHOUT_ENCODER`: "laa950", the share of low attenuation; "no_image", where the window is and
+        nothing else; "histogram", that of its HU.
+    patches : BoxPatches
+        M of them.
+    windows : BoxGrid
+        K of each box.
+    **params
+        The run's; of the histogram its ``scales``.
+    """
+    return _PLAIN[method](patches, windows, **params)
+
+
 def low_attenuation(patches: BoxPatches, windows: BoxGrid) -> npt.NDArray[np.float32]:
     """Return the share of each window's lung voxels below -950 HU, (M, K, 1); 0 where it holds no lung."""
     lung = patches.lungs > 0
     low = lung & (patches.hu < LOW_ATTENUATION_HU)
-    counts = [_window_sums(voxels, windows.voxels) for voxels in (low, lung)]
+    counts = [np.stack([seen.sum(axis=(1, 2, 3)) for seen in _seen(mask, windows)], axis=1) for mask in (low, lung)]
     return (counts[0] / np.maximum(counts[1], 1))[..., None].astype(np.float32)
+
+
+def window_locations(patches: BoxPatches, windows: BoxGrid) -> npt.NDArray[np.float32]:
+    """Return the location code of each window, (M, K, 3)."""
+    steps = np.einsum("ki,mij->mkj", windows.voxels - patches.centre, patches.code_steps)
+    return (patches.codes[:, None] + steps).astype(np.float32)
+
+
+def window_histograms(patches: BoxPatches, windows: BoxGrid, scales: int = 1) -> npt.NDArray[np.float32]:
+    """Return the HU histograms of each window, (M, K, scales * 30): `histograms.patch_histograms`."""
+    return np.stack([patch_histograms(seen, scales=scales) for seen in _seen(patches.hu, windows)], axis=1)
+
+
+_PLAIN: dict[str, Callable[..., npt.NDArray[np.float32]]] = {
+    "laa950": low_attenuation,
+    "no_image": window_locations,
+    "histogram": window_histograms,
+}
 
 
 def _part_values(
@@ -120,9 +158,7 @@ def _part_values(
     return found.reshape(len(part), len(windows.voxels), -1)
 
 
-def _window_sums(mask: npt.NDArray[np.bool_], voxels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Count the True voxels of every window, (M, K)."""
-    sums = [
-        mask[:, z : z + PATCH_SIZE, y : y + PATCH_SIZE, x : x + PATCH_SIZE].sum(axis=(1, 2, 3)) for z, y, x in voxels
-    ]
-    return np.stack(sums, axis=1)
+def _seen(volumes: npt.NDArray[Any], windows: BoxGrid) -> Iterator[npt.NDArray[Any]]:
+    """Yield what each window sees of all volumes (M, C, C, C): a view, (M, 32, 32, 32)."""
+    for z, y, x in windows.voxels:
+        yield volumes[:, z : z + PATCH_SIZE, y : y + PATCH_SIZE, x : x + PATCH_SIZE]

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 SUBTYPES = ("centrilobular", "paraseptal")
 HEALTHY = "healthy"
+WITHOUT_ENCODER = ("laa950", "no_image", "histogram")
+"""Methods whose runs detect emphysema in a window without an encoder: `box_windows.plain_values`."""
 
 _SOUND = ("gold", "cle", "paraseptal")  # all 0 in a healthy subject
 

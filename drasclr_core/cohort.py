@@ -44,11 +44,19 @@ class _Table:
     faults: list[str]
 
 
-def phantom_ids(subjects: int) -> list[str]:
-    """Return the ids of a phantom cohort, ``phantom-001`` first; a larger cohort begins with the smaller one's ids."""
+def phantom_ids(subjects: int, first: int = 1) -> list[str]:
+    """Return the ids of a phantom cohort, ``phantom-001`` first; a larger cohort begins with the smaller one's ids.
+
+    Another `first` number begins elsewhere in the same endless row of phantoms.
+    """
     if subjects < 1:
         raise InputError(f"subjects: {subjects} is too small; a phantom cohort has 1 subject or more")
-    return [_phantom_id(number) for number in range(1, subjects + 1)]
+    return [_phantom_id(number) for number in range(first, first + subjects)]
+
+
+def phantoms_of(settings: Mapping[str, Any]) -> list[str]:
+    """Return the ids of a phantom cohort as the configuration describes it: ``subjects``, optionally ``first``."""
+    return phantom_ids(settings["subjects"], settings.get("first", 1))
 
 
 def phantom_index(participant_id: str) -> int:

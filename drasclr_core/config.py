@@ -23,6 +23,10 @@ PRETRAINED = "drasclr"
 """The method that is trained by a stage of its own; every other is fitted when its features are made."""
 
 
+UNSEEN = "unseen"
+"""The role of phantoms that no training sees: the encoders of the cohort in the role copd embed them."""
+
+
 def check_config(config: Config) -> None:
     """Check a whole configuration.
 
@@ -47,8 +51,8 @@ def check_participants(
     config : dict
         As `check_config` accepts it.
     participants : mapping
-        Cohort -> participant id -> exclude_reason, empty if there is none; of the cohorts that play a role or lend an
-        atlas.
+        Cohort -> participant id -> exclude_reason, empty if there is none; of `studied_cohorts` and of those that lend
+        an atlas.
     persons : mapping, optional
         Cohort -> participant id -> person, None where each participant is one. By default that is so everywhere.
 
@@ -78,7 +82,7 @@ def _size_faults(
     participants: Mapping[str, Mapping[str, str]],
     persons: Mapping[str, Mapping[str, str] | None],
 ) -> Iterator[str]:
-    for cohort in sorted(set(config["roles"].values())):
+    for cohort in studied_cohorts(config):
         shared = persons.get(cohort)
         count, kind = (len(set(shared.values())), "persons") if shared else (len(participants[cohort]), "participants")
         if config["evaluation"]["folds"] > count:
@@ -89,6 +93,11 @@ def _size_faults(
             if settings["epochs"] and settings["batch_size"] > stay:
                 has = f"{cohort} has {stay} participants without an exclude_reason"
                 yield f"runs.{run}: batch_size {settings['batch_size']}, but {has}"
+
+
+def studied_cohorts(config: Config) -> list[str]:
+    """Return the cohorts that play a role in an experiment; encoders are trained on each of them."""
+    return sorted({cohort for role, cohort in config["roles"].items() if role != UNSEEN})
 
 
 def digest(content: Any) -> str:
@@ -162,6 +171,7 @@ def _not_finite(content: Any, key: str = "") -> Iterator[str]:
 def _cross_faults(config: Config) -> Iterator[str]:
     yield from _name_faults(config)
     yield from _atlas_faults(config)
+    yield from _unseen_faults(config)
     if config["segmentation"]["method"] == "lungmask" and not config["segmentation"]["weights"]:
         yield "segmentation.weights: lungmask needs a file; `drasclr fetch-weights` downloads it and prints its path"
     for name, cohort in config["cohorts"].items():
@@ -187,6 +197,30 @@ def _name_faults(config: Config) -> Iterator[str]:
             yield f"runs.{run}.atlas: '{content['atlas']}' is not one of atlases ({', '.join(config['atlases'])})"
         if "seeds" in content and not is_pretrained(config, run):
             yield f"runs.{run}.seeds: only runs of the method {PRETRAINED} are trained; remove the key"
+
+
+def _unseen_faults(config: Config) -> Iterator[str]:
+    """Yield why the cohort in the role unseen cannot be what no training saw, and be probed."""
+    name, trained = (config["roles"].get(role) for role in (UNSEEN, "copd"))
+    if name not in config["cohorts"]:  # none is wanted, or it is a fault already
+        return
+    phantom, other = (config["cohorts"].get(cohort, {}).get("phantom") for cohort in (name, trained))
+    if not phantom or not other:
+        role, cohort = (UNSEEN, name) if not phantom else ("copd", trained)
+        needs = "only a phantom's true disease is known: name a phantom cohort there"
+        yield f"roles.{UNSEEN}: roles.{role} is {cohort}, and {needs}, or remove roles.{UNSEEN}"
+        return
+    last = min(_phantom_numbers(phantom)[-1], _phantom_numbers(other)[-1])
+    if max(phantom.get("first", 1), other.get("first", 1)) <= last:
+        beyond = _phantom_numbers(other)[-1] + 1
+        yield f"roles.{UNSEEN}: {name} shares phantom {last} with {trained}; let its phantom.first be {beyond} or more"
+    if config["evaluation"]["folds"] > phantom["subjects"]:
+        yield f"evaluation.folds: {config['evaluation']['folds']}, but {name} has {phantom['subjects']} participants"
+
+
+def _phantom_numbers(phantom: dict[str, Any]) -> range:
+    first = phantom.get("first", 1)
+    return range(first, first + phantom["subjects"])
 
 
 def _atlas_faults(config: Config) -> Iterator[str]:

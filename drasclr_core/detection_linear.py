@@ -1,6 +1,6 @@
 """The linear detectors of a run, and how much its encoder needs the right location (paper sections 4.3.1 and 4.4.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from drasclr_core.box_patches import BoxPatches
-from drasclr_core.box_windows import BoxGrid, low_attenuation, model_values
+from drasclr_core.box_windows import BoxGrid, model_values
 from drasclr_core.boxes import SUBTYPES
 from drasclr_core.dense import window_codes
 from drasclr_core.detection import evaluate_patches, linear_detector
@@ -17,30 +17,31 @@ from drasclr_core.model_folder import Model
 
 
 def evaluate_linear(
-    model: Model | None, patches: BoxPatches, *, stride: int, block: int, **settings: Any
+    values: Callable[[BoxPatches, BoxGrid], npt.NDArray[np.float32]],
+    patches: BoxPatches,
+    *,
+    stride: int,
+    **settings: Any,
 ) -> Iterator[dict[str, Any]]:
     """Yield the evaluation of each subtype's linear detector on frozen features.
 
     Parameters
     ----------
-    model : Model, optional
-        Without one the feature is the patch's low-attenuation area.
+    values : callable
+        Of (M patches, K windows of each): the features of the windows, (M, K, C); `box_windows.model_values` with its
+        model, or `plain_values` with its method.
     patches : BoxPatches
         All of the cohort.
-    stride, block : int
+    stride : int
         Of the windows slid over a box, in voxels.
     **settings
         ``run, readout, seed, fold_count``.
     """
-
-    def values(windows: BoxGrid, chosen: BoxPatches) -> npt.NDArray[np.float32]:
-        return low_attenuation(chosen, windows) if model is None else model_values(model, chosen, windows, block)
-
     for subtype in SUBTYPES:
         chosen = patches.take(patches.detection(subtype))
         labels, grid = chosen.subtypes == subtype, BoxGrid.cells(patches.box, stride)
         features, windows = (
-            (values(each, chosen) if len(chosen) else np.empty((0, 1, 1))) for each in (BoxGrid.centre(patches), grid)
+            (values(chosen, each) if len(chosen) else np.empty((0, 1, 1))) for each in (BoxGrid.centre(patches), grid)
         )
         fit = {"readout": settings["readout"], "seed": settings["seed"]}
         predict = linear_detector(chosen, labels, features[:, 0], windows, grid.weights, **fit)

@@ -1,15 +1,15 @@
-"""A linear probe of a patch's true disease fraction from its feature, and runs compared by it.
+"""A linear probe of a patch's true disease fraction from its feature, and trainings compared by it.
 
 The probe has one intercept per landmark: features and fractions are centred by their landmark's means over the training
 subjects, and one linear map, shared by all landmarks, reads the rest. Where in the lung a patch lies predicts part of
-its disease by itself, and an encoder that is told the location could hand it through; with the intercept every run is
-given the location, and none gains by encoding it. What the location alone explains is reported beside the runs.
+its disease by itself, and an encoder that is told the location could hand it through; with the intercept every row is
+given the location, and none gains by encoding it. What the location alone explains is a row of its own; so is what the
+histograms of the patch tell, without any learning, to the same probe.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,9 @@ from drasclr_core.bootstrap import (
     with_interval,
 )
 from drasclr_core.disease import MIN_LUNG_FRACTION, TARGETS, PatchDisease
+from drasclr_core.disease_rows import LOCATION, LandmarkFeatures, Training, compared
 from drasclr_core.errors import InputError
+from drasclr_core.metrics import mean_and_sd
 from drasclr_core.probes import Readout
 from drasclr_core.readout import choose_penalty, fit_readout
 from drasclr_core.tasks import Task
@@ -38,14 +40,6 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class LandmarkFeatures:
-    """A run's features, (N, L, D) float32, of the participants named, in that order."""
-
-    participant_ids: tuple[str, ...]
-    features: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
 class _Patches:
     """The n patches that are probed: their subject's and landmark's index and their fold, each (n,)."""
 
@@ -54,18 +48,9 @@ class _Patches:
     fold: npt.NDArray[np.int64]
 
 
-def read_landmark_features(folder: str | Path) -> LandmarkFeatures:
-    """Return the features per landmark of a run's features folder."""
-    import zarr
-
-    store = zarr.open_group(Path(folder) / "landmarks.zarr", mode="r")
-    features: Any = store["features"]
-    ids: Any = store.attrs["participant_ids"]
-    return LandmarkFeatures(tuple(ids), features[:])
-
-
 def probe_disease(
-    runs: Mapping[str, LandmarkFeatures],
+    trainings: Sequence[Training],
+    comparators: Mapping[str, LandmarkFeatures],
     disease: Mapping[str, PatchDisease],
     folds: Mapping[str, int],
     *,
@@ -73,22 +58,24 @@ def probe_disease(
     readout: Readout,
     seed: int,
 ) -> dict[str, Any]:
-    """Predict the disease fractions of patches out of fold from each run's features, and compare the runs.
+    """Predict the disease fractions of patches out of fold from the features of each training, and compare them.
 
     Everything that is fitted - landmark means, scaler, penalty, linear map - sees the training folds alone; the penalty
     is chosen in inner folds by subject. Errors are pooled over all patches of all folds. The intervals come from
-    resampling subjects, the same draws for every run: differences are paired.
+    resampling subjects, the same draws for every row: differences are paired.
 
     Parameters
     ----------
-    runs : mapping
-        Run -> its features, all of the same participants and landmarks.
+    trainings : sequence of Training
+        All of the same participants and landmarks.
+    comparators : mapping
+        Name -> what was not learnt, of the same; `disease_rows.bank_histograms`.
     disease : mapping
         Participant id -> the truth of its patches.
     folds : mapping
         Participant id -> fold.
     reference : str
-        The run that the others are compared with.
+        The run whose training of the same seed the others are compared with, beside the comparators.
     readout : {"plain", "penalised"}
         Least squares, or ridge.
     seed : int
@@ -97,33 +84,43 @@ def probe_disease(
     Returns
     -------
     dict
-        JSON-able: ``reference, runs, readout, seed, fold_count, resamples, level, min_lung_fraction, n_subjects``
-        (with at least one patch), ``n_patches, n_invalid, n_little_lung`` (patches left out),
-        ``participant_ids, patches_per_subject`` and ``targets``: fraction -> ``mean_fraction``, ``location``
-        (R2 of the landmark's mean alone), ``runs`` (run -> R2, with ``penalties`` of the folds and ``squared_errors``
-        per subject), ``differences`` (run -> its R2 minus the reference's). Each R2 has ``estimate, low, high``.
+        JSON-able: ``reference, readout, seed, fold_count, resamples, level, min_lung_fraction, n_subjects`` (with at
+        least one patch), ``n_patches, n_invalid, n_little_lung`` (patches left out),
+        ``participant_ids, patches_per_subject``; ``rows``, each with ``name, run, seed``: first "location", then the
+        comparators (their seed is `seed`, for nothing was trained), then the trainings; and ``targets``: fraction ->
+        ``mean_fraction``, ``r2`` (row's name -> R2, with ``penalties`` of the folds and ``squared_errors`` per
+        subject), ``differences`` (training's name -> of what -> its R2 minus that of the other) and ``over_trainings``
+        (run -> ``n, r2`` and ``differences``, each a ``mean`` and sample ``sd``). Each R2 and difference has
+        ``estimate, low, high``.
 
     Raises
     ------
     InputError
-        If the runs do not fit each other, the truth or the folds.
+        If the trainings do not fit each other, the truth or the folds, or the reference lacks a seed.
     """
-    ids = _check(runs, disease, folds, reference)
+    contents = {**comparators, **{training.name: training.content for training in trainings}}
+    against = compared(trainings, comparators, reference)
+    ids = _check(contents, disease, folds)
     measured = np.stack([disease[name].measured for name in ids])
     subject, landmark = np.nonzero(measured)
     patches = _Patches(subject, landmark, np.array([folds[name] for name in ids])[subject])
     if len(np.unique(patches.fold)) < 2:
         raise InputError("The disease probe needs measured patches in two folds or more: take a larger cohort.")
-    inputs = {run: _inputs(run, content.features[measured]) for run, content in runs.items()}
+    inputs = {name: _inputs(name, content.features[measured]) for name, content in contents.items()}
     draws = draw_subjects(len(ids), RESAMPLES, seed)
+    runs = {run: [each.name for each in trainings if each.run == run] for run in {each.run: None for each in trainings}}
     targets = {}
     for target in TARGETS:
         truth = np.concatenate([disease[name].fraction(target)[disease[name].measured] for name in ids])
-        targets[target] = _probe(inputs, truth, patches, draws, reference=reference, readout=readout, seed=seed)
-        logger.info("%s: R2 %s", target, {run: found["estimate"] for run, found in targets[target]["runs"].items()})
+        found = _probe({LOCATION: None, **inputs}, truth, patches, draws, against, readout=readout, seed=seed)
+        targets[target] = {**found, "over_trainings": _over_trainings(found, runs, against)}
+        logger.info("%s: R2 %s", target, {name: value["estimate"] for name, value in found["r2"].items()})
     return {
         "reference": reference,
-        "runs": list(runs),
+        "rows": [
+            *({"name": name, "run": name, "seed": seed} for name in (LOCATION, *comparators)),
+            *({"name": each.name, "run": each.run, "seed": each.seed} for each in trainings),
+        ],
         "readout": readout,
         "seed": seed,
         "fold_count": len(set(folds.values())),
@@ -141,40 +138,59 @@ def probe_disease(
 
 
 def _probe(
-    inputs: Mapping[str, Floats],
+    inputs: Mapping[str, Floats | None],
     truth: Floats,
     patches: _Patches,
     draws: npt.NDArray[np.int64],
+    against: Mapping[str, Mapping[str, str]],
     *,
-    reference: str,
     readout: Readout,
     seed: int,
 ) -> dict[str, Any]:
-    """Probe one fraction from every run's features."""
+    """Probe one fraction from the features of each row, and compare the rows."""
     subjects = draws.shape[1]
     draws = np.vstack([np.ones(subjects, np.int64), draws])  # the sample itself, then its resamples
     sums = SubjectSums.of(truth, patches.subject, subjects)
-
-    def r2(prediction: Floats) -> tuple[Floats, Floats]:
-        errors = sum_by_subject((truth - prediction) ** 2, patches.subject, subjects)
-        return pooled_r2(errors, sums, draws), errors
-
-    location, _ = r2(_out_of_fold(None, truth, patches, readout, seed)[0])
     results, values = {}, {}
-    for run, features in inputs.items():
+    for name, features in inputs.items():
         prediction, penalties = _out_of_fold(features, truth, patches, readout, seed)
-        values[run], errors = r2(prediction)
-        results[run] = {**_summary(values[run]), "penalties": penalties, "squared_errors": errors.tolist()}
+        errors = sum_by_subject((truth - prediction) ** 2, patches.subject, subjects)
+        values[name] = pooled_r2(errors, sums, draws)
+        results[name] = {**_summary(values[name]), "penalties": penalties, "squared_errors": errors.tolist()}
     return {
         "mean_fraction": float(truth.mean()),
-        "location": _summary(location),
-        "runs": results,
-        "differences": {run: _summary(values[run] - values[reference]) for run in inputs if run != reference},
+        "r2": results,
+        "differences": {
+            name: {other: _summary(values[name] - values[row]) for other, row in others.items()}
+            for name, others in against.items()
+        },
     }
 
 
 def _summary(values: Floats) -> dict[str, Any]:
     return with_interval(float(values[0]), values[1:])
+
+
+def _over_trainings(
+    found: Mapping[str, Any], runs: Mapping[str, list[str]], against: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
+    """Return the mean and the sample standard deviation of each run's estimates over its trainings."""
+
+    def spread(values: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
+        mean, sd = mean_and_sd([value["estimate"] for value in values])
+        return {"mean": mean, "sd": sd}
+
+    return {
+        run: {
+            "n": len(names),
+            "r2": spread(found["r2"][name] for name in names),
+            "differences": {
+                other: spread(found["differences"][name][other] for name in names)
+                for other in against.get(names[0], {})
+            },
+        }
+        for run, names in runs.items()
+    }
 
 
 def _out_of_fold(
@@ -228,18 +244,15 @@ def landmark_means(values: Floats, landmark: npt.NDArray[np.int64], training: np
 
 
 def _check(
-    runs: Mapping[str, LandmarkFeatures], disease: Mapping[str, PatchDisease], folds: Mapping[str, int], reference: str
+    contents: Mapping[str, LandmarkFeatures], disease: Mapping[str, PatchDisease], folds: Mapping[str, int]
 ) -> tuple[str, ...]:
-    """Return the participants that all runs share."""
-    if reference not in runs or len(runs) < 2:
-        raise InputError(f"The disease probe compares runs with '{reference}', and has {', '.join(runs)}: name both.")
-    shapes = {run: (content.participant_ids, content.features.shape[:2]) for run, content in runs.items()}
-    ids, (_, landmarks) = shapes[reference]
-    other = [run for run, shape in shapes.items() if shape != shapes[reference]]
+    """Return the participants that all rows share."""
+    shapes = {name: (content.participant_ids, content.features.shape[:2]) for name, content in contents.items()}
+    first = next(iter(shapes))
+    ids, (_, landmarks) = shapes[first]
+    other = [name for name, shape in shapes.items() if shape != shapes[first]]
     if other:
-        raise InputError(
-            f"{', '.join(other)}: other participants or landmarks than {reference}; embed the cohort again."
-        )
+        raise InputError(f"{', '.join(other)}: other participants or landmarks than {first}; embed the cohort again.")
     for what, known in (("true disease", disease), ("fold", folds)):
         missing = [name for name in ids if name not in known]
         if missing:

@@ -9,8 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from drasclr_core.cohort import phantom_ids, read_participant_rows
-from drasclr_core.config import Config, every_training, is_pretrained, pretrain_settings, same_run
+from drasclr_core.cohort import phantoms_of, read_participant_rows
+from drasclr_core.config import (
+    Config,
+    every_training,
+    is_pretrained,
+    pretrain_settings,
+    same_run,
+    studied_cohorts,
+)
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
 from drasclr_core.sizes import COSTS, GB, Costs, embedding_memory_gb, grid_size, read_costs, training_memory_gb
@@ -74,10 +81,10 @@ class Plan:
 
 
 def cohort_sizes(config: Config, subjects: int | None = None) -> dict[str, int]:
-    """Return cohort -> number of subjects, of the cohorts that play a role: `subjects`, or as their tables say."""
+    """Return cohort -> number of subjects, of `studied_cohorts`: `subjects`, or as their tables say."""
     if subjects is not None and subjects < 1:
         raise InputError(f"subjects: {subjects} is too small; a cohort has 1 subject or more")
-    return {cohort: subjects or _size(config["cohorts"][cohort]) for cohort in sorted(set(config["roles"].values()))}
+    return {cohort: subjects or _size(config["cohorts"][cohort]) for cohort in studied_cohorts(config)}
 
 
 def make_plan(
@@ -122,7 +129,7 @@ def make_plan(
 
 def _size(cohort: dict[str, Any]) -> int:
     if "phantom" in cohort:
-        return len(phantom_ids(cohort["phantom"]["subjects"]))
+        return len(phantoms_of(cohort["phantom"]))
     return len(read_participant_rows(cohort["participants"]))
 
 

@@ -1,58 +1,80 @@
 """The disease probe as a page of Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from drasclr_core.disease import EMPHYSEMA, TARGETS
+from drasclr_core.disease_rows import LOCATION
 
 _LABELS = {EMPHYSEMA: "any emphysema", "ground_glass": "ground glass"}
 
 _WHAT = (
-    "R² of a linear probe that reads the truly diseased share of a patch's lung from the patch's feature. Features "
-    "are frozen; every patch is predicted by a probe fitted on other subjects; R² is pooled over all patches: 1 is "
-    "perfect, 0 as good as the mean. *Location alone* predicts the landmark's mean; every probe starts from it, so "
-    "that a run gains only by what it sees in the patch."
+    "R² of a linear probe that reads the truly diseased share of a patch's lung from what is known of the patch. "
+    "Features are frozen; every patch is predicted by a probe fitted on other subjects; R² is pooled over all patches: "
+    "1 is perfect, 0 as good as the mean. `location` predicts the landmark's mean; every probe starts from it, so that "
+    "a row gains only by what it sees in the patch. `histogram` is the patch's HU in 30 bins, `histogram3` the same of "
+    "the patch and of its means over 2 and over 4 voxels cubed: neither learns anything before the probe."
 )
+_SEEN = (
+    "No training was given a label, but its encoder saw the patches of the subjects that the probe is judged on, as in "
+    "the paper."
+)
+_UNSEEN = "The same encoders. The probe is fitted and judged among phantoms that no training saw, by fold, as above."
 
 
 def disease_markdown(
-    result: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], *, primary: str, cohort: str, config_hash: str
+    probes: Mapping[str, Mapping[str, Any]],
+    tasks: Sequence[Mapping[str, Any]],
+    *,
+    primary: str,
+    hashes: Mapping[str, str],
 ) -> str:
-    """Return the result of `drasclr_core.disease_probe.probe_disease` as Markdown.
+    """Return the results of `drasclr_core.disease_probe.probe_disease` as Markdown.
 
     Parameters
     ----------
-    result : mapping
-        As returned there.
+    probes : mapping
+        Cohort -> what was returned there: first of the cohort that the encoders were trained on, then, if there are,
+        of phantoms that no training saw.
     tasks : sequence of mappings
         The primary run against the reference on the subjects' labels, from
         `drasclr_core.task_differences.compare_task`.
     primary : str
         The run whose difference from the reference on any emphysema is the primary figure.
-    cohort : str
-        Named in the notes.
-    config_hash : str
-        Of the configuration in force.
+    hashes : mapping
+        Cohort -> hash of the configuration in force.
     """
-    parts = [
-        "# True disease fraction of a patch, read from its feature",
-        _WHAT,
-        _primary(result, primary),
-        "## R² of each run",
-        _runs_table(result),
-        f"## R² minus that of `{result['reference']}`, paired",
-        _differences_table(result),
-        f"## Subjects' labels: `{primary}` and `{result['reference']}`, pooled out of fold",
-        _tasks_table(tasks, primary, result["reference"]),
-        "\n".join(f"- {note}" for note in _notes(result, cohort, config_hash)),
+    seen, *unseen = probes.values()
+    reference = seen["reference"]
+    parts = ["# True disease fraction of a patch, read from its feature", _WHAT, _primary(seen, primary)]
+    parts += ["## On the subjects of the training", _SEEN, *_tables(seen)]
+    for probe in unseen:
+        parts += ["## On phantoms that no training saw", _UNSEEN, _primary(probe, primary), *_tables(probe)]
+    parts += [
+        f"## Subjects' labels: `{primary}` and `{reference}`, pooled out of fold",
+        _tasks_table(tasks, primary, reference),
+        "\n".join(f"- {note}" for note in _notes(probes, hashes)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _primary(result: Mapping[str, Any], run: str) -> str:
-    difference = result["targets"][EMPHYSEMA]["differences"][run]
-    head = f"**Primary figure**, `{run}` minus `{result['reference']}`, any emphysema: "
-    return f"{head}**{_signed(difference)}**; {_verdict(difference)}."
+def _primary(probe: Mapping[str, Any], run: str) -> str:
+    """Return the primary figure, and beside it what tells more than an encoder that learnt nothing."""
+    found = probe["targets"][EMPHYSEMA]
+    first = next(row["name"] for row in probe["rows"] if row["run"] == run)
+    difference = found["differences"][first][probe["reference"]]
+    lines = [
+        f"**Primary figure**, `{run}` minus `{probe['reference']}`, any emphysema: **{_signed(difference)}**; "
+        f"{_verdict(difference)}."
+    ]
+    over = found["over_trainings"][run]
+    if over["n"] > 1:
+        spread = _mean_sd(over["differences"][probe["reference"]], over["n"], "+z.3f")
+        lines.append(f"Over its trainings, mean ± s.d. (n): {spread}.")
+    for other, value in found["differences"][first].items():
+        if other != probe["reference"]:
+            lines.append(f"`{run}` minus `{other}`: {_signed(value)}; {_verdict(value)}.")
+    return "\n".join(lines)
 
 
 def _verdict(value: Mapping[str, Any]) -> str:
@@ -63,27 +85,47 @@ def _verdict(value: Mapping[str, Any]) -> str:
     return "the interval lies below zero" if value["high"] < 0 else "the interval holds zero"
 
 
-def _runs_table(result: Mapping[str, Any]) -> str:
-    header = ["Disease", "Mean share of lung", "Location alone", *(f"`{run}`" for run in result["runs"])]
-    rows = [
+def _tables(probe: Mapping[str, Any]) -> list[str]:
+    """Return R² of each row, the differences, and what of both the trainings of a run differ by."""
+    targets = probe["targets"]
+    rows = [["mean share of lung", *(f"{found['mean_fraction']:.1%}" for found in targets.values())]]
+    rows += [
+        [_of_seed(row), *(_plain(found["r2"][row["name"]]) for found in targets.values())] for row in probe["rows"]
+    ]
+    differences = [
         [
-            _label(target),
-            f"{content['mean_fraction']:.1%}",
-            _plain(content["location"]),
-            *(_plain(content["runs"][run]) for run in result["runs"]),
+            f"{_of_seed(row)} - `{other}`",
+            *(_signed(found["differences"][row["name"]][other]) for found in targets.values()),
         ]
-        for target, content in result["targets"].items()
+        for row in probe["rows"]
+        for other in next(iter(targets.values()))["differences"].get(row["name"], {})
     ]
-    return _table(header, rows)
+    header = ["", *map(_label, targets)]
+    tables = [_table(["R²", *header[1:]], rows), _table(["difference, paired", *header[1:]], differences)]
+    spread = list(_spread_rows(targets))
+    return [*tables, _table(["over trainings, mean ± s.d. (n)", *header[1:]], spread)] if spread else tables
 
 
-def _differences_table(result: Mapping[str, Any]) -> str:
-    compared = [run for run in result["runs"] if run != result["reference"]]
-    rows = [
-        [_label(target), *(_signed(content["differences"][run]) for run in compared)]
-        for target, content in result["targets"].items()
-    ]
-    return _table(["Disease", *(f"`{run}`" for run in compared)], rows)
+def _spread_rows(targets: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Yield what the trainings of each run, of several, vary by: R², then its differences."""
+    for run, first in next(iter(targets.values()))["over_trainings"].items():
+        if first["n"] > 1:
+            of_run = [found["over_trainings"][run] for found in targets.values()]
+            yield [f"`{run}`", *(_mean_sd(each["r2"], each["n"], "z.3f") for each in of_run)]
+            for other in first["differences"]:
+                cells = [_mean_sd(each["differences"][other], each["n"], "+z.3f") for each in of_run]
+                yield [f"`{run}` - `{other}`", *cells]
+
+
+def _mean_sd(value: Mapping[str, Any], count: int, form: str) -> str:
+    if value["mean"] is None:
+        return "–"
+    sd = "" if value["sd"] is None else f" ± {value['sd']:.3f}"
+    return f"{value['mean']:{form}}{sd} ({count})"
+
+
+def _of_seed(row: Mapping[str, Any]) -> str:
+    return f"`{row['run']}`" if row["name"] == row["run"] else f"`{row['run']}`, seed {row['seed']}"
 
 
 def _tasks_table(tasks: Sequence[Mapping[str, Any]], primary: str, reference: str) -> str:
@@ -102,25 +144,31 @@ def _tasks_table(tasks: Sequence[Mapping[str, Any]], primary: str, reference: st
     return _table(["Task", "Metric", "n", f"`{primary}`", f"`{reference}`", "Difference, paired"], rows)
 
 
-def _notes(result: Mapping[str, Any], cohort: str, config_hash: str) -> list[str]:
-    undefined = {
-        _label(target): content["location"]["undefined_resamples"] for target, content in result["targets"].items()
-    }
-    lost = [
-        f"{label}: {count} resamples without variation are left out." for label, count in undefined.items() if count
-    ]
-    return [
-        f"In brackets {result['level']:.0%} intervals: percentiles of {result['resamples']} bootstrap resamples of "
-        "whole subjects, the same for every run, the probes not fitted again.",
-        f"Cohort: {cohort}. {result['n_subjects']} subjects, {result['n_patches']} patches; left out: "
-        f"{result['n_invalid']} with their centre outside the scan, {result['n_little_lung']} with less than "
-        f"{result['min_lung_fraction']:.0%} of lung.",
+def _notes(probes: Mapping[str, Mapping[str, Any]], hashes: Mapping[str, str]) -> Iterator[str]:
+    first = next(iter(probes.values()))
+    yield (
+        f"In brackets {first['level']:.0%} intervals: percentiles of {first['resamples']} bootstrap resamples of whole "
+        "subjects, the same for every row, the probes not fitted again."
+    )
+    if all(found["n"] == 1 for found in first["targets"][EMPHYSEMA]["over_trainings"].values()):
+        yield (
+            "They cover the choice of subjects, not the chance of a training, of which there is one a run: give runs "
+            "several `seeds`."
+        )
+    for cohort, probe in probes.items():
+        yield (
+            f"Cohort: {cohort}. {probe['n_subjects']} subjects, {probe['n_patches']} patches; left out: "
+            f"{probe['n_invalid']} with their centre outside the scan, {probe['n_little_lung']} with less than "
+            f"{probe['min_lung_fraction']:.0%} of lung. {probe['fold_count']} folds by subject; readout: "
+            f"{probe['readout']}; seed {probe['seed']}; configuration {hashes[cohort]}."
+        )
+        for target, found in probe["targets"].items():
+            if lost := found["r2"][LOCATION]["undefined_resamples"]:
+                yield f"{_label(target)}, {cohort}: {lost} resamples without variation are left out."
+    yield (
         f"Any emphysema: {', '.join(_label(name) for name in TARGETS[EMPHYSEMA])}. Only the first figure is the "
-        "primary one; all others are secondary, and no interval is corrected for their number.",
-        f"{result['fold_count']} folds by subject; readout: {result['readout']}; seed {result['seed']}.",
-        *lost,
-        f"Configuration {config_hash}.",
-    ]
+        "primary one; all others are secondary, and no interval is corrected for their number."
+    )
 
 
 def _label(target: str) -> str:

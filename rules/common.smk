@@ -2,8 +2,8 @@
 
 from functools import cache
 
-from drasclr_core.cohort import phantom_ids, read_checked_rows, read_participant_rows
-from drasclr_core.config import STAGE_VERSIONS, check_config
+from drasclr_core.cohort import phantoms_of, read_checked_rows, read_participant_rows
+from drasclr_core.config import STAGE_VERSIONS, check_config, studied_cohorts
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
 from drasclr_core.io import readable_size
@@ -33,7 +33,7 @@ if workflow.is_main_process:
         checked(read_yaml, file)
 checked(check_config, config)
 
-COHORTS = sorted(set(config["roles"].values()))
+COHORTS = studied_cohorts(config)
 
 
 def is_phantom(cohort):
@@ -45,7 +45,7 @@ def rows(cohort):
     """Return participant id -> row of the table, or an empty row for a phantom."""
     source = config["cohorts"][cohort]
     if is_phantom(cohort):
-        return {id: {} for id in phantom_ids(source["phantom"]["subjects"])}
+        return {id: {} for id in phantoms_of(source["phantom"])}
     # The cells are checked when the workflow starts, not again in each of its jobs.
     read = read_checked_rows if workflow.is_main_process else read_participant_rows
     return {row["participant_id"]: row for row in read(source["participants"])}

@@ -3,7 +3,12 @@
 import math
 import random
 
-from drasclr_core.boxes import choose_healthy, healthy_ids, read_boxes
+from drasclr_core.boxes import (
+    WITHOUT_ENCODER,
+    choose_healthy,
+    healthy_ids,
+    read_boxes,
+)
 from drasclr_core.config import DETECTION_VERSIONS
 
 
@@ -46,12 +51,12 @@ def boxed(pattern):
 
 
 def detection_model(wildcards):
-    """Return the run's model; none for percent emphysema, which needs none."""
-    if run_settings(wildcards.run)["method"] == "laa950":
+    """Return the run's model; none for what needs none."""
+    if run_settings(wildcards.run)["method"] in WITHOUT_ENCODER:
         return []
     if not has_encoder(wildcards.run):
         raise WorkflowError(
-            f"runs.{wildcards.run} cannot detect emphysema: it is neither a trained encoder nor laa950"
+            f"runs.{wildcards.run} cannot detect emphysema: it is neither a trained encoder nor one of {', '.join(WITHOUT_ENCODER)}"
         )
     return f"results/{wildcards.cohort}/{wildcards.atlas}/runs/{wildcards.run}/model"
 

@@ -1,4 +1,6 @@
-"""Helpers of the disease probe - which runs it compares, on which cohort and atlas. Functions only here."""
+"""Helpers of the disease probe - which trainings it compares, on which cohorts and atlas. Functions only here."""
+
+from drasclr_core.config import UNSEEN, run_of, training_seed
 
 PRIMARY_RUN, REFERENCE_RUN = "drasclr", "untrained"
 
@@ -11,6 +13,13 @@ def truth_folder(wildcards):
     return phantom_folder(wildcards)
 
 
+def embedding_model(wildcards):
+    """Return the model that embeds a cohort: trained on it or, of phantoms that no training sees, on the role copd's."""
+    is_unseen = wildcards.cohort == config["roles"].get(UNSEEN)
+    cohort = config["roles"]["copd"] if is_unseen else wildcards.cohort
+    return f"results/{cohort}/{wildcards.atlas}/runs/{wildcards.run}/model"
+
+
 def runs_on(atlas):
     """Return the trained runs of Table 2 on an atlas; the ablations have tables of their own."""
     compared = {run for run, _ in required_results(experiment("table2"))}
@@ -21,51 +30,77 @@ def runs_on(atlas):
     ]
 
 
-def probed_runs(wildcards):
-    """Return the runs to compare: every trained one of Table 2 on this atlas."""
-    return runs_on(wildcards.atlas)
-
-
-def probed_features(wildcards):
-    """Return the features folders of `probed_runs`, in their order."""
+def probed_trainings(wildcards):
+    """Return name, run and seed of what is compared: every training of the runs of Table 2 on this atlas."""
+    names = [name for run in runs_on(wildcards.atlas) for name in trainings(run)]
     return [
-        run_path(wildcards.cohort, run, "features") for run in probed_runs(wildcards)
+        {"name": name, "run": run_of(name), "seed": training_seed(config, name)}
+        for name in names
     ]
 
 
-def disease_probe(wildcards):
-    """Return the probe of the cohort in the role copd, on the atlas of the two runs of the primary figure."""
+def probed_features(wildcards):
+    """Return the features folders of `probed_trainings`, in their order."""
+    names = [training["name"] for training in probed_trainings(wildcards)]
+    return [run_path(wildcards.cohort, name, "features") for name in names]
+
+
+def partner(training):
+    """Return the training of the untrained run that has the seed of another."""
+    seed = training_seed(config, training)
+    for name in trainings(REFERENCE_RUN):
+        if training_seed(config, name) == seed:
+            return name
+    raise WorkflowError(
+        f"runs.{REFERENCE_RUN}.seeds lacks {seed}, a seed of runs.{run_of(training)}, which is compared with it: add {seed} there"
+    )
+
+
+def probed_cohorts():
+    """Return the cohort in the role copd and, if there are, the phantoms that no training sees."""
+    return [
+        config["roles"][role] for role in ("copd", UNSEEN) if role in config["roles"]
+    ]
+
+
+def disease_probes(wildcards):
+    """Return the probes of `probed_cohorts`, on the atlas of the two runs of the primary figure."""
     cohort = config["roles"]["copd"]
     if not is_phantom(cohort):
         raise WorkflowError(
-            f"results/disease_probe.md needs a phantom in roles.copd, for only a phantom's true disease is known; '{cohort}' is none"
+            f"The disease probe needs a phantom in roles.copd, for only a phantom's true disease is known; '{cohort}' is none"
         )
     pair = [run for run in (PRIMARY_RUN, REFERENCE_RUN) if run in PRETRAINED_RUNS]
     atlases = {config["runs"][run]["atlas"] for run in pair}
     if len(pair) < 2 or len(atlases) > 1:
         raise WorkflowError(
-            f"results/disease_probe.md needs runs.{PRIMARY_RUN} and runs.{REFERENCE_RUN}, both of the method drasclr and on one atlas"
+            f"The disease probe needs runs.{PRIMARY_RUN} and runs.{REFERENCE_RUN}, both of the method drasclr and on one atlas"
         )
-    return f"results/{cohort}/{atlases.pop()}/disease_probe.json"
+    atlas = atlases.pop()
+    for name in [name for run in runs_on(atlas) for name in trainings(run)]:
+        partner(name)
+    return [f"results/{each}/{atlas}/disease_probe.json" for each in probed_cohorts()]
 
 
-def subject_evaluations(run):
-    """Return an input function: the evaluations of a run for every task of Table 2."""
+def subject_evaluations(training):
+    """Return the evaluations of a training for every task of Table 2."""
+    tasks = {task for _, task in required_results(experiment("table2"))}
+    cohort = config["roles"]["copd"]
+    return [run_path(cohort, training, f"eval/{task}.json") for task in sorted(tasks)]
 
-    def paths(wildcards):
-        tasks = {task for _, task in required_results(experiment("table2"))}
-        cohort = config["roles"]["copd"]
-        return [run_path(cohort, run, f"eval/{task}.json") for task in sorted(tasks)]
 
-    return paths
+def primary_evaluations(wildcards):
+    return subject_evaluations(PRIMARY_RUN)
+
+
+def reference_evaluations(wildcards):
+    return subject_evaluations(partner(PRIMARY_RUN))
 
 
 def disease_settings(wildcards):
-    cohort = config["roles"]["copd"]
     runs = runs_on(config["runs"][PRIMARY_RUN]["atlas"])
     return {
         "primary": PRIMARY_RUN,
-        "cohort": cohort,
-        "config_hash": config_hash(cohort, runs),
+        "cohorts": {each: config_hash(each, runs) for each in probed_cohorts()},
         "seed": config["seed"],
     }

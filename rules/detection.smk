@@ -43,6 +43,7 @@ rule detect_linear:
             "box_windows",
             "box_patches",
             "dense",
+            "histograms",
             "readout",
             "metrics",
         ),
@@ -57,6 +58,7 @@ rule detect_linear:
     resources:
         gres=gpus(config["pretrain"]["device"]),
     params:
+        run=run_params,
         sliding=box_sliding(),
         judged={**judged(), "readout": config["evaluation"]["readout"]},
     script:

@@ -1,10 +1,12 @@
-"""Read the true disease of a phantom's patches out of their features, and compare the trained runs with the untrained.
+"""Read the true disease of a phantom's patches out of their features, and compare the trained runs with what learns not.
 
-Reads:   results/{cohort}/phantom/{id}, ingest/{id}, {atlas}/patches/{id}; folds.tsv; the runs' features
+Reads:   results/{cohort}/phantom/{id}, ingest/{id}, {atlas}/patches/{id}, bank.zarr; folds.tsv; the runs' features
 Writes:  results/{cohort}/{atlas}/disease/{id}/        disease.json: voxels of lung and disease per patch; record.json
-         results/{cohort}/{atlas}/disease_probe.json   R2 of every run and the paired differences, with intervals
-         results/disease_probe.md                      the same as a page, of the cohort in the role copd; and the
-                                                       subjects' labels, the trained run beside the untrained
+         results/{cohort}/{atlas}/disease_probe.json   R2 of every training, of location and histograms, and the paired
+                                                       differences, with intervals
+         results/disease_probe.md                      the same as a page, of the cohort in the role copd and of phantoms
+                                                       that no training saw; and the subjects' labels
+         results/known_truth.csv                       R2 by run, disease and seed
 Config:  seed, roles, runs, evaluation.readout
 """
 
@@ -32,8 +34,16 @@ rule probe_disease:
     input:
         disease=every_id("results/{cohort}/{atlas}/disease/{id}"),
         features=probed_features,
+        bank="results/{cohort}/{atlas}/bank.zarr",
         folds="results/{cohort}/folds.tsv",
-        code=core("disease_probe", "disease", "bootstrap", "readout"),
+        code=core(
+            "disease_probe",
+            "disease_rows",
+            "disease",
+            "bootstrap",
+            "histograms",
+            "readout",
+        ),
     output:
         probe="results/{cohort}/{atlas}/disease_probe.json",
     log:
@@ -41,7 +51,7 @@ rule probe_disease:
     conda:
         "../envs/core.yaml"
     params:
-        runs=probed_runs,
+        trainings=probed_trainings,
         settings={
             "reference": REFERENCE_RUN,
             "readout": config["evaluation"]["readout"],
@@ -53,9 +63,9 @@ rule probe_disease:
 
 rule report_disease:
     input:
-        probe=disease_probe,
-        evaluations=subject_evaluations(PRIMARY_RUN),
-        reference=subject_evaluations(REFERENCE_RUN),
+        probes=disease_probes,
+        evaluations=primary_evaluations,
+        reference=reference_evaluations,
         code=core("tables_disease", "task_differences", "bootstrap"),
     output:
         markdown="results/disease_probe.md",
@@ -67,3 +77,17 @@ rule report_disease:
         settings=disease_settings,
     script:
         "../workflow_scripts/report_disease.py"
+
+
+rule make_known_truth:
+    input:
+        probes=disease_probes,
+        code=core("tables_known_truth", "tables"),
+    output:
+        csv="results/known_truth.csv",
+    log:
+        "logs/make_known_truth.log",
+    conda:
+        "../envs/core.yaml"
+    script:
+        "../workflow_scripts/make_known_truth.py"

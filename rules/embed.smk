@@ -1,6 +1,6 @@
 """Turn subjects into feature vectors.
 
-Reads:   the bank and a trained encoder, or the subjects themselves for methods without one
+Reads:   the bank and a trained encoder (of phantoms that no training sees: another cohort's), or the subjects themselves for methods without one
 Writes:  results/{cohort}/{atlas}/runs/{run}/features/  features.parquet: participant_id, fold, f0 ...;
                                                         record.json: what they come from;
                                                         of encoders also landmarks.zarr: (N, L, D) float32
@@ -14,7 +14,7 @@ ruleorder: embed_bank > embed_cohort
 rule embed_bank:
     input:
         bank="results/{cohort}/{atlas}/bank.zarr",
-        model="results/{cohort}/{atlas}/runs/{run}/model",
+        model=embedding_model,
         code=core("embedding", "encoder", "layers"),
     output:
         features=directory("results/{cohort}/{atlas}/runs/{run}/features"),

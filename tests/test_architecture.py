@@ -16,12 +16,12 @@ LEVELS = {
     0: "errors io documents collapse config experiments figure_specs tasks settings flow work_folder sizes "
     "workflow_folders machine",
     1: "phantom cohort persons folds subject atlas images scan separable dicom lungs lung airways ct_metrics "
-    "registration boxes masks landmarks landmark patches disease",
+    "registration boxes masks landmarks landmark patches histograms disease",
     2: "layers encoder step_kernels augment moco losses measures parallel",
     3: "bank shards rows batches negatives contrast views training checkpoint telemetry model_folder embedding dense "
     "released box finetune",
-    4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe survival concordance "
-    "detection significance embedding_map",
+    4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe disease_rows survival "
+    "concordance detection significance embedding_map",
     5: "tables figures qc report plan",
     6: "cli",
 }

@@ -7,6 +7,7 @@ import pytest
 from drasclr_core.cohort import (
     phantom_ids,
     phantom_index,
+    phantoms_of,
     read_checked_rows,
     read_participant_rows,
     validate_participants,
@@ -194,6 +195,12 @@ def test_phantom_ids_do_not_depend_on_the_size_of_the_cohort():
     assert phantom_ids(2) == ["phantom-001", "phantom-002"]
     assert phantom_ids(1200)[:2] == phantom_ids(2)
     assert [phantom_index(name) for name in phantom_ids(1200)] == list(range(1200))
+
+
+def test_phantoms_may_begin_elsewhere_in_their_row():
+    assert phantoms_of({"subjects": 2, "spacing_mm": [1, 1, 1]}) == phantom_ids(2)
+    assert phantoms_of({"subjects": 2, "first": 999}) == ["phantom-999", "phantom-1000"]
+    assert phantom_ids(3, first=5) == phantom_ids(7)[4:]
 
 
 @pytest.mark.parametrize("subjects", [0, -1])

@@ -13,6 +13,7 @@ from drasclr_core.config import (
     is_pretrained,
     pretrain_settings,
     same_run,
+    studied_cohorts,
     training_names,
 )
 from drasclr_core.documents import read_yaml
@@ -88,9 +89,9 @@ def test_all_faults_are_told_at_once():
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"roles.copd": "copdgene"}, "roles.copd: 'copdgene' is not one of cohorts (phantom)"),
+        ({"roles.copd": "copdgene"}, "roles.copd: 'copdgene' is not one of cohorts (phantom, unseen)"),
         ({"runs.kmeans.atlas": "sick"}, "runs.kmeans.atlas: 'sick' is not one of atlases (healthy, unhealthy)"),
-        ({"atlases.healthy.cohort": "x"}, "atlases.healthy.cohort: 'x' is not one of cohorts (phantom)"),
+        ({"atlases.healthy.cohort": "x"}, "atlases.healthy.cohort: 'x' is not one of cohorts (phantom, unseen)"),
         ({"preprocess.axes": "LAS"}, "preprocess.axes: must be LAS with the convention released, LPS else"),
         ({"atlases.healthy.convention": "released"}, "preprocess.axes: must be LAS with the convention released"),
         ({"segmentation.method": "lungmask"}, "segmentation.weights: lungmask needs a file"),
@@ -114,6 +115,49 @@ def test_all_faults_are_told_at_once():
 )
 def test_a_fault_across_keys_names_them(changes, fault):
     assert any(told.startswith(fault) for told in faults(changes))
+
+
+CLINIC = {"cohorts.clinic": {"participants": "clinic.tsv"}}
+NO_PHANTOM = "and only a phantom's true disease is known: name a phantom cohort there, or remove roles.unseen"
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({**CLINIC, "roles.unseen": "clinic"}, f"roles.unseen: roles.unseen is clinic, {NO_PHANTOM}"),
+        ({**CLINIC, "roles.copd": "clinic"}, f"roles.unseen: roles.copd is clinic, {NO_PHANTOM}"),
+        ({"roles.copd": None}, f"roles.unseen: roles.copd is None, {NO_PHANTOM}"),
+        ({"roles.unseen": "nobody"}, "roles.unseen: 'nobody' is not one of cohorts (phantom, unseen)"),
+        (
+            {"roles.unseen": "phantom"},
+            "roles.unseen: phantom shares phantom 40 with phantom; let its phantom.first be 41 or more",
+        ),
+        (
+            {"cohorts.unseen.phantom.first": 40},
+            "roles.unseen: unseen shares phantom 40 with phantom; let its phantom.first be 41 or more",
+        ),
+        (
+            {"cohorts.phantom.phantom.first": 220},
+            "roles.unseen: unseen shares phantom 220 with phantom; let its phantom.first be 260 or more",
+        ),
+        ({"cohorts.unseen.phantom.subjects": 4}, "evaluation.folds: 5, but unseen has 4 participants"),
+    ],
+)
+def test_unseen_phantoms_are_phantoms_and_unseen(changes, fault):
+    assert fault in faults(changes)
+
+
+@pytest.mark.parametrize(("first", "trained_first"), [(41, 1), (1, 21)])
+def test_phantoms_beside_each_other_share_none(first, trained_first):
+    changes = {"cohorts.unseen.phantom.first": first, "cohorts.phantom.phantom.first": trained_first}
+    check_config(changed(DEFAULT, changes))
+
+
+def test_nobody_trains_on_the_unseen():
+    assert studied_cohorts(DEFAULT) == ["phantom"]
+    few = changed(DEFAULT, {"cohorts.unseen.phantom.subjects": 5})  # less than a batch
+    check_config(few)
+    check_participants(few, {"phantom": dict.fromkeys(phantom_ids(40), "")})
 
 
 def test_a_cohort_cannot_take_the_folder_of_the_atlases():

@@ -7,7 +7,7 @@ import re
 import pytest
 from workflow_run import ROOT, changed, planned_jobs, pretend, tiny_config
 
-TARGETS = ("report", "qc", "results/disease_probe.md")
+TARGETS = ("report", "qc", "results/disease_probe.md", "results/known_truth.csv")
 CONFIG = tiny_config()
 KINDS = {"text": str, "number": (int, float), "list": (list, tuple)}
 

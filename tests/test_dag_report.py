@@ -58,7 +58,7 @@ def test_masks_are_of_included_subjects_drawn_at_random_with_spares(tmp_path, wa
     (tmp_path / "clinic.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (tmp_path / "boxes.tsv").write_text("participant_id\tsubtype\tx_mm\ty_mm\tz_mm\n", encoding="utf-8")
     clinic = {"participants": "clinic.tsv", "boxes": "boxes.tsv"}
-    config = small({"cohorts.clinic": clinic, "roles.copd": "clinic", "pretrain.batch_size": 4})
+    config = small({"cohorts.clinic": clinic, "roles": {"copd": "clinic"}, "pretrain.batch_size": 4})
     config["preprocess"]["max_excluded_fraction"] = 1 - passing
     config["dense"]["subjects"] = wanted
     found = {job.split()[1] for job in planned_jobs(tmp_path, config, "results/figure4.png") if "mask_emph" in job}

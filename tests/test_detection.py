@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from box_cohort import BOX, box_cohort
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 from toy_bank import toy_grid
 
-from drasclr_core.box_windows import BoxGrid, low_attenuation, model_values
+from drasclr_core.box_windows import BoxGrid, low_attenuation, model_values, plain_values
+from drasclr_core.boxes import WITHOUT_ENCODER
 from drasclr_core.detection import evaluate_patches, is_positive, linear_detector
 from drasclr_core.detection_linear import evaluate_linear, evaluate_location, random_codes
 from drasclr_core.detection_masks import auroc_of_counts, figure_subjects, mask_metrics
@@ -218,18 +220,49 @@ def test_what_cannot_be_evaluated_says_why():
     assert all(r["folds"] == [] and r["summary"]["f1"] == {"mean": None, "sd": None} for r in results)
 
 
+def test_windows_without_an_encoder_by_a_plain_loop():
+    patches, grid = box_cohort(subjects=4, each=1), BoxGrid.cells(BOX, 3)
+    places, fine = (partial(plain_values, method)(patches, grid) for method in ("no_image", "histogram"))
+    coarse = partial(plain_values, "histogram", scales=3)(patches, grid)
+    assert (fine.shape[2], coarse.shape[2]) == (30, 90)
+    for place in range(len(patches)):
+        for window, (z, y, x) in enumerate(grid.voxels):
+            code = patches.codes[place] + sum(
+                step * (at - patches.centre) for step, at in zip(patches.code_steps[place], (z, y, x), strict=True)
+            )
+            np.testing.assert_allclose(places[place, window], code, atol=1e-6)
+            seen = np.clip(patches.hu[place, z : z + 32, y : y + 32, x : x + 32], -1024, 240)
+            counts, _ = np.histogram(seen, bins=30, range=(-1024, 240))
+            np.testing.assert_allclose(fine[place, window], counts / 32**3, atol=1e-6)
+            np.testing.assert_array_equal(coarse[place, window, :30], fine[place, window])
+
+
 def test_both_subtypes_are_evaluated_with_and_without_an_encoder(model):
     patches = box_cohort(subjects=10, each=1)
-    common = {**COMMON, "readout": "penalised"}
-    for each in (None, model):
-        found = list(evaluate_linear(each, patches, stride=3, block=3, **common))
+    common = {**COMMON, "readout": "plain"}
+    encoder = partial(model_values, model, block=3)
+    first = {}
+    for name, values in {
+        "encoder": encoder,
+        **{method: partial(plain_values, method) for method in WITHOUT_ENCODER},
+    }.items():
+        found = list(evaluate_linear(values, patches, stride=3, **common))
         assert [(r["task"], r["variant"]) for r in found] == [
             ("centrilobular_detection", "linear"),
             ("paraseptal_detection", "linear"),
         ]
         assert found[1]["reason"] == "no annotated box"
-    laa = next(evaluate_linear(None, patches, stride=3, block=3, **common))
-    assert laa["summary"]["f1"]["mean"] == 1.0
+        first[name] = found[0]["summary"]["f1"]["mean"]
+    assert first["laa950"] == first["histogram"] == 1.0  # the disease is dark
+
+
+def test_the_location_alone_finds_disease_that_has_its_place():
+    patches = box_cohort(subjects=20, each=1)
+    above = np.where(patches.subtypes == "centrilobular", 2.0, -2.0)
+    placed = replace(patches, hu=np.zeros_like(patches.hu), codes=patches.codes + above[:, None])
+    values = partial(plain_values, "no_image")
+    found = next(evaluate_linear(values, placed, stride=5, readout="penalised", **COMMON))
+    assert found["summary"]["f1"]["mean"] == 1.0
 
 
 def test_random_locations_lie_in_the_lungs_of_the_atlas(model):

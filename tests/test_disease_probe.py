@@ -4,15 +4,17 @@ import json
 
 import numpy as np
 import pytest
+from toy_bank import toy_bank
 
+from drasclr_core import disease_probe
 from drasclr_core.bootstrap import RESAMPLES
 from drasclr_core.disease import PatchDisease
-from drasclr_core.disease_probe import LandmarkFeatures, landmark_means, probe_disease
+from drasclr_core.disease_probe import landmark_means, probe_disease
+from drasclr_core.disease_rows import LandmarkFeatures, Training, bank_histograms
 from drasclr_core.errors import InputError
 from drasclr_core.metrics import r2
 from drasclr_core.phantom_labels import DISEASES
 from drasclr_core.readout import choose_penalty
-from drasclr_core.tables_disease import disease_markdown
 from drasclr_core.tasks import Task
 
 SUBJECTS, LANDMARKS, LUNG = 30, 5, 10_000
@@ -58,9 +60,15 @@ def alike(seed=5, dim=25):
     return rng.normal(size=(SUBJECTS, 1, dim)) + rng.normal(0, 0.05, (SUBJECTS, LANDMARKS, dim))
 
 
-def probe(runs, disease, readout="plain", folds=FOLDS):
-    runs = {name: features_of(values) for name, values in runs.items()}
-    return probe_disease(runs, disease, folds, reference="untrained", readout=readout, seed=0)
+def trainings_of(runs):
+    """Return trainings named as of a workflow: run, or run/seed-S."""
+    seeds = {name: int(name.partition("/seed-")[2] or 0) for name in runs}
+    return [Training(name, name.partition("/")[0], seeds[name], features_of(runs[name])) for name in runs]
+
+
+def probe(runs, disease, readout="plain", folds=FOLDS, comparators=()):
+    without = {name: features_of(values) for name, values in dict(comparators).items()}
+    return probe_disease(trainings_of(runs), without, disease, folds, reference="untrained", readout=readout, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -74,16 +82,16 @@ def runs_of(truth):
 
 def test_a_feature_that_is_the_fraction_reads_it(result):
     emphysema = result["targets"]["emphysema"]
-    assert emphysema["runs"]["drasclr"]["estimate"] > 0.999
-    assert emphysema["differences"]["drasclr"]["low"] > 0.1
-    expected = emphysema["runs"]["drasclr"]["estimate"] - emphysema["runs"]["untrained"]["estimate"]
-    assert emphysema["differences"]["drasclr"]["estimate"] == pytest.approx(expected, abs=1e-12)
+    assert emphysema["r2"]["drasclr"]["estimate"] > 0.999
+    assert emphysema["differences"]["drasclr"]["untrained"]["low"] > 0.1
+    expected = emphysema["r2"]["drasclr"]["estimate"] - emphysema["r2"]["untrained"]["estimate"]
+    assert emphysema["differences"]["drasclr"]["untrained"]["estimate"] == pytest.approx(expected, abs=1e-12)
     assert result["targets"]["centrilobular"] == emphysema  # no other emphysema in this cohort
 
 
 def test_noise_is_not_told_from_noise(truth):
     found = probe({"untrained": noise(2), "drasclr": noise(3)}, disease_of(truth))
-    difference = found["targets"]["emphysema"]["differences"]["drasclr"]
+    difference = found["targets"]["emphysema"]["differences"]["drasclr"]["untrained"]
     assert difference["low"] < 0 < difference["high"]
     assert difference["high"] - difference["low"] < 0.3
 
@@ -91,7 +99,7 @@ def test_noise_is_not_told_from_noise(truth):
 def test_the_probe_is_regression_with_a_dummy_for_each_landmark(truth):
     """An oracle: least squares on features and landmark dummies, fitted and pooled without a shared line of code."""
     features, disease = telling(truth)[..., :4] + truth[..., None] * [0, 0, 1e-4, 2e-4], disease_of(truth)
-    found = probe({"untrained": features, "drasclr": noise(1)}, disease)["targets"]["emphysema"]["runs"]["untrained"]
+    found = probe({"untrained": features, "drasclr": noise(1)}, disease)["targets"]["emphysema"]["r2"]["untrained"]
     rows = [(s, place) for s in range(SUBJECTS) for place in range(LANDMARKS) if s != place]
     design = np.array([[*features[row].astype(np.float32), *np.eye(LANDMARKS)[row[1]]] for row in rows], np.float64)
     fraction, fold = np.array([truth[row] / LUNG for row in rows]), np.array([row[0] % 3 for row in rows])
@@ -108,8 +116,8 @@ def test_the_probe_is_regression_with_a_dummy_for_each_landmark(truth):
 def test_a_feature_that_is_the_location_gains_nothing_over_the_location(truth):
     places = np.broadcast_to(np.eye(LANDMARKS), (SUBJECTS, LANDMARKS, LANDMARKS))
     target = probe({"untrained": noise(1), "drasclr": places}, disease_of(truth))["targets"]["emphysema"]
-    assert target["location"]["estimate"] > 0.2
-    assert target["runs"]["drasclr"]["estimate"] == pytest.approx(target["location"]["estimate"], abs=1e-9)
+    assert target["r2"]["location"]["estimate"] > 0.2
+    assert target["r2"]["drasclr"]["estimate"] == pytest.approx(target["r2"]["location"]["estimate"], abs=1e-9)
 
 
 def test_patches_that_stand_twice_change_no_interval(truth):
@@ -126,7 +134,9 @@ def test_patches_that_stand_twice_change_no_interval(truth):
     }
     twice = probe({run: np.tile(values, (1, 2, 1)) for run, values in runs.items()}, doubled)["targets"]["emphysema"]
     for key in ("estimate", "low", "high"):
-        assert twice["differences"]["drasclr"][key] == pytest.approx(once["differences"]["drasclr"][key], abs=1e-9)
+        assert twice["differences"]["drasclr"]["untrained"][key] == pytest.approx(
+            once["differences"]["drasclr"]["untrained"][key], abs=1e-9
+        )
 
 
 def test_the_penalty_is_chosen_in_inner_folds_by_subject():
@@ -140,8 +150,8 @@ def test_the_penalty_is_chosen_in_inner_folds_by_subject():
 
 
 def test_the_probe_learns_no_subject_by_heart(result):
-    assert min(result["targets"]["emphysema"]["runs"]["alike"]["penalties"]) >= 1000
-    assert max(result["targets"]["emphysema"]["runs"]["drasclr"]["penalties"]) < 1
+    assert min(result["targets"]["emphysema"]["r2"]["alike"]["penalties"]) >= 1000
+    assert max(result["targets"]["emphysema"]["r2"]["drasclr"]["penalties"]) < 1
 
 
 def test_means_are_of_the_training_samples_of_the_landmark():
@@ -162,21 +172,69 @@ def test_what_was_used_is_counted(result):
     assert (result["fold_count"], result["resamples"]) == (3, RESAMPLES)
 
 
-def test_the_page_says_what_was_found(result):
-    value = {"estimate": 0.25, "low": -0.5, "high": 0.75}
-    task = {"task": "gold", "n": 34, "metrics": {"accuracy": dict.fromkeys(("run", "reference", "difference"), value)}}
-    page = disease_markdown(result, [task], primary="drasclr", cohort="toys", config_hash="abc123")
-    assert "| gold | accuracy | 34 | 0.250 [-0.500, 0.750] | 0.250 [-0.500, 0.750] | +0.250 [-0.500, +0.750] |" in page
-    difference = result["targets"]["emphysema"]["differences"]["drasclr"]
-    assert f"**+{difference['estimate']:.3f} [+{difference['low']:.3f}, +{difference['high']:.3f}]**" in page
-    assert "`drasclr` minus `untrained`, any emphysema" in page
-    assert "the interval lies above zero" in page
-    assert "| panlobular | 0.0% | – | – | – |" in page
-    assert (
-        "30 subjects, 145 patches; left out: 5 with their centre outside the scan, 0 with less than 5% of lung" in page
-    )
-    assert "3 folds by subject; readout: penalised; seed 0" in page
-    assert "Configuration abc123" in page
+def test_a_comparator_is_a_row_like_a_training(truth, monkeypatch):
+    """An oracle: ridge in closed form, with the penalties that were chosen."""
+    monkeypatch.setattr(disease_probe, "TARGETS", ["emphysema"])
+    features, disease = alike(dim=6) + telling(truth)[..., 4:] * 3, disease_of(truth)
+    runs = {"untrained": noise(2), "drasclr": noise(3)}
+    target = probe(runs, disease, "penalised", comparators={"histogram": features})["targets"]["emphysema"]
+    rows = [(s, place) for s in range(SUBJECTS) for place in range(LANDMARKS) if s != place]
+    values = np.array([features[row].astype(np.float32) for row in rows], np.float64)
+    fraction = np.array([truth[row] / LUNG for row in rows])
+    fold, place = (np.array(column) for column in zip(*((s % 3, place) for s, place in rows), strict=True))
+    prediction, location = np.empty(len(rows)), np.empty(len(rows))
+    for held_out, penalty in enumerate(target["r2"]["histogram"]["penalties"]):
+        train, test = fold != held_out, fold == held_out
+        known = [train & (place == each) for each in range(LANDMARKS)]
+        rest = values - np.stack([values[here].mean(axis=0) for here in known])[place]
+        mean_fraction = np.array([fraction[here].mean() for here in known])[place]
+        scaled = rest / rest[train].std(axis=0)
+        gram = scaled[train].T @ scaled[train] + penalty * np.eye(6)
+        weights = np.linalg.solve(gram, scaled[train].T @ (fraction - mean_fraction)[train])
+        location[test] = mean_fraction[test]
+        prediction[test] = location[test] + scaled[test] @ weights
+    assert target["r2"]["histogram"]["estimate"] == pytest.approx(r2(fraction, prediction), abs=1e-6)
+    assert target["r2"]["location"]["estimate"] == pytest.approx(r2(fraction, location), abs=1e-12)
+    expected = target["r2"]["drasclr"]["estimate"] - target["r2"]["histogram"]["estimate"]
+    assert target["differences"]["drasclr"]["histogram"]["estimate"] == pytest.approx(expected, abs=1e-12)
+    assert list(target["differences"]) == ["drasclr"]
+
+
+def test_a_training_is_compared_with_the_untrained_of_its_seed(truth):
+    trained = {"drasclr": telling(truth), "drasclr/seed-7": noise(4) + truth[..., None] / 2000}
+    runs = {"untrained": noise(2), "untrained/seed-7": noise(3), **trained}
+    found = probe(runs, disease_of(truth), comparators={"histogram": noise(5)})
+    assert [(row["name"], row["run"], row["seed"]) for row in found["rows"]] == [
+        ("location", "location", 0),
+        ("histogram", "histogram", 0),
+        ("untrained", "untrained", 0),
+        ("untrained/seed-7", "untrained", 7),
+        ("drasclr", "drasclr", 0),
+        ("drasclr/seed-7", "drasclr", 7),
+    ]
+    target = found["targets"]["emphysema"]
+    r2s = {name: value["estimate"] for name, value in target["r2"].items()}
+    differences = {name: target["differences"][name]["untrained"]["estimate"] for name in trained}
+    assert differences["drasclr"] == pytest.approx(r2s["drasclr"] - r2s["untrained"], abs=1e-12)
+    assert differences["drasclr/seed-7"] == pytest.approx(r2s["drasclr/seed-7"] - r2s["untrained/seed-7"], abs=1e-12)
+    over = target["over_trainings"]["drasclr"]
+    pair = [r2s[name] for name in trained]
+    assert over["n"] == 2
+    assert over["r2"] == {"mean": pytest.approx(sum(pair) / 2), "sd": pytest.approx(abs(pair[0] - pair[1]) / 2**0.5)}
+    assert over["differences"]["untrained"]["mean"] == pytest.approx(sum(differences.values()) / 2)
+    assert set(over["differences"]) == {"untrained", "histogram"}
+
+
+def test_histograms_of_a_bank_are_those_of_its_patches():
+    bank = toy_bank(subjects=3)
+    found = bank_histograms(bank)
+    assert {name: content.features.shape[2] for name, content in found.items()} == {"histogram": 30, "histogram3": 90}
+    for subject, landmark in np.ndindex(bank.valid.T.shape):
+        patch = np.clip(bank.row(landmark)[subject], -1024, 240)
+        counts, _ = np.histogram(patch, bins=30, range=(-1024, 240))
+        for content in found.values():
+            np.testing.assert_allclose(content.features[subject, landmark, :30], counts / 32**3, atol=1e-6)
+            assert content.participant_ids == tuple(bank.participant_ids)
 
 
 @pytest.mark.parametrize(
@@ -184,19 +242,16 @@ def test_the_page_says_what_was_found(result):
     [
         (lambda runs, disease, folds: runs.pop("untrained"), "compares runs with 'untrained', and has drasclr"),
         (lambda runs, disease, folds: runs.pop("drasclr"), "and has untrained: name both"),
-        (lambda runs, disease, folds: runs.update(drasclr=features_of(noise(1)[:, 1:])), "drasclr: other participants"),
+        (lambda runs, disease, folds: runs.update({"drasclr/seed-3": noise(1)}), r"runs.untrained.seeds lacks \[3\]"),
+        (lambda runs, disease, folds: runs.update(drasclr=noise(1)[:, 1:]), "drasclr: other participants"),
         (lambda runs, disease, folds: disease.pop("s07"), "No true disease is known of s07; 1 participants"),
         (lambda runs, disease, folds: folds.pop("s03"), "No fold is known of s03"),
         (lambda runs, disease, folds: folds.update(dict.fromkeys(IDS, 0)), "two folds or more"),
-        (lambda runs, disease, folds: runs.update(drasclr=features_of(noise(1) * np.nan)), "drasclr are not finite"),
+        (lambda runs, disease, folds: runs.update(drasclr=noise(1) * np.nan), "drasclr are not finite"),
     ],
 )
 def test_what_does_not_fit_is_refused(truth, change, message):
-    runs, disease, folds = (
-        {name: features_of(noise(1)) for name in ("untrained", "drasclr")},
-        disease_of(truth),
-        {**FOLDS},
-    )
+    runs, disease, folds = {"untrained": noise(1), "drasclr": noise(1)}, disease_of(truth), {**FOLDS}
     change(runs, disease, folds)
     with pytest.raises(InputError, match=message):
-        probe_disease(runs, disease, folds, reference="untrained", readout="plain", seed=0)
+        probe(runs, disease, folds=folds)

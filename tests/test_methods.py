@@ -8,10 +8,10 @@ import pytest
 from drasclr_core.errors import InputError
 from drasclr_core.io import Record
 from drasclr_core.methods import METHODS, embed_cohort, load_method
-from drasclr_core.methods.kmeans import HistogramWords, patch_histograms
+from drasclr_core.methods.kmeans import HistogramWords
 
 # A pretrained method has a stage of its own, and is tested there; one without features breaks the contract.
-PARAMS = {"laa950": {}, "kmeans": {"words": 3, "bins": 16, "max_patches": 60}}
+PARAMS = {"laa950": {}, "histogram": {"scales": 3}, "kmeans": {"words": 3, "bins": 16, "max_patches": 60}}
 
 
 @dataclass(frozen=True)
@@ -110,15 +110,6 @@ def test_no_image_has_subjects_and_no_feature():
     assert load_method("no_image", {}).embed(cohort()[0]).dtype == np.float32
 
 
-@pytest.mark.parametrize("bins", [2, 7, 32, 1264])
-def test_histograms_agree_with_numpy(bins):
-    patches = np.random.default_rng(0).integers(-1200, 500, size=(3, 5, 5, 5)).astype(np.int16)
-    patches[0, 0, 0, :3] = [-1024, 240, 239]
-    for row, patch in zip(patch_histograms(patches, bins), patches, strict=True):
-        expected, _ = np.histogram(np.clip(patch, -1024, 240), bins=bins, range=(-1024, 240))
-        np.testing.assert_allclose(row, expected / patch.size, rtol=1e-6)
-
-
 def test_words_tell_healthy_from_diseased_patches():
     method = HistogramWords(words=2, bins=32)
     method.fit(cohort(), seed=0)
@@ -157,9 +148,11 @@ def test_codebook_is_fitted_on_no_more_patches_than_allowed(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        ("kmens", {}, "'kmens' is unknown; the methods are laa950, kmeans"),
+        ("kmens", {}, "'kmens' is unknown; the methods are laa950, histogram, kmeans"),
         ("no_image", {"words": 3}, "no_image takes no parameters"),
         ("laa950", {"words": 3}, "takes no parameters, but was given words"),
+        ("histogram", {"bins": 3}, "histogram has no parameter bins; it has scales"),
+        ("histogram", {"scales": 4}, "histogram.scales is 4: choose a value from 1 to 3"),
         ("kmeans", {"wrods": 3}, "no parameter wrods; it has words, bins, max_patches"),
         ("kmeans", {"words": 1, "bins": 0}, "words is 1, at least 2; bins is 0, at least 2"),
         ("kmeans", {"words": 9, "max_patches": 8}, "max_patches is 8, at least 9"),
@@ -179,7 +172,14 @@ def test_a_subject_without_valid_patch_is_named():
     class Outside(ToySubject):
         valid = np.zeros(20, dtype=bool)
 
-    method = HistogramWords(words=2)
-    method.fit(cohort(), seed=0)
-    with pytest.raises(InputError, match="s77 has no valid patch"):
-        method.embed(Outside("s77", 0))
+    words = HistogramWords(words=2)
+    words.fit(cohort(), seed=0)
+    for method in (words, load_method("histogram", {})):
+        with pytest.raises(InputError, match="s77 has no valid patch"):
+            method.embed(Outside("s77", 0))
+
+
+def test_the_mean_histogram_is_of_the_valid_patches_alone():
+    subject = ToySubject("s1", 0)
+    counts = sum(np.histogram(np.clip(p, -1024, 240), bins=30, range=(-1024, 240))[0] for p in subject.patches[:19])
+    np.testing.assert_allclose(load_method("histogram", {}).embed(subject), counts / counts.sum(), rtol=1e-5)

@@ -48,6 +48,7 @@ def tiny_config(base=DEFAULT):
         base,
         {
             "cohorts.phantom.phantom": {"subjects": 6, "spacing_mm": [4.0, 4.0, 5.0]},
+            "cohorts.unseen.phantom": {"subjects": 4, "first": 201, "spacing_mm": [4.0, 4.0, 5.0]},
             "preprocess.spacing_mm": 5.0,
             "registration.spacing_mm": 8.0,
             "landmarks.step": 20,

@@ -1,17 +1,20 @@
-"""Read the true disease of patches out of the features of several runs."""
+"""Read the true disease of patches out of the features of several trainings, and out of what was not learnt."""
 
 from _job import run
 
+from drasclr_core.bank import open_bank
 from drasclr_core.disease import read_cohort
-from drasclr_core.disease_probe import probe_disease, read_landmark_features
+from drasclr_core.disease_probe import probe_disease
+from drasclr_core.disease_rows import Training, bank_histograms, read_landmark_features
 from drasclr_core.folds import read_folds
 from drasclr_core.io import write_json
 
 
 def main(job):
-    features = map(read_landmark_features, job.input.features)
+    contents = map(read_landmark_features, job.input.features)
     result = probe_disease(
-        dict(zip(job.params.runs, features, strict=True)),
+        [Training(**each, content=content) for each, content in zip(job.params.trainings, contents, strict=True)],
+        bank_histograms(open_bank(job.input.bank)),
         read_cohort(job.input.disease),
         read_folds(job.input.folds),
         **job.params.settings,

@@ -8,11 +8,11 @@ from drasclr_core.task_differences import compare_task
 
 
 def main(job):
-    settings = dict(job.params.settings)
-    seed = settings.pop("seed")
+    settings = job.params.settings
     pairs = zip(map(read_json, job.input.evaluations), map(read_json, job.input.reference), strict=True)
-    tasks = [compare_task(evaluation, reference, seed) for evaluation, reference in pairs]
-    page = disease_markdown(read_json(job.input.probe), tasks, **settings)
+    tasks = [compare_task(evaluation, reference, settings["seed"]) for evaluation, reference in pairs]
+    probes = dict(zip(settings["cohorts"], map(read_json, job.input.probes), strict=True))
+    page = disease_markdown(probes, tasks, primary=settings["primary"], hashes=settings["cohorts"])
     with atomic_path(job.output.markdown) as partial:
         partial.write_text(page, encoding="utf-8")
 

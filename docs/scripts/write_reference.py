@@ -90,9 +90,10 @@ def _section(section: str, content: dict, schema: dict, examples: list[dict]) ->
 
 def _method_params(definitions: dict) -> Iterator[str]:
     yield "`params` of the method `drasclr` are overrides of [pretrain](#pretrain); `laa950` and `no_image` have none."
-    yield "Those of `kmeans`, each optional:"
-    yield ""
-    yield from _table(["key", "values", ""], _named(definitions["kmeans"]))
+    for method in ("histogram", "kmeans"):
+        yield f"Those of `{method}`, each optional:"
+        yield ""
+        yield from _table(["key", "values", ""], _named(definitions[method]))
 
 
 def _named(content: dict) -> list[tuple[str, str, str]]:

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 #   "pretrained": once, without labels, by a stage of its own
 METHODS = {
     "laa950": "drasclr_core.methods.laa950",
+    "histogram": "drasclr_core.methods.histogram",
     "kmeans": "drasclr_core.methods.kmeans",
     "no_image": "drasclr_core.methods.no_image",
     "drasclr": "drasclr_core.methods.drasclr",

@@ -13,13 +13,12 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from drasclr_core.errors import InputError
+from drasclr_core.histograms import patch_histograms
 
 if TYPE_CHECKING:
     from drasclr_core.subject import Subject
 
 FITTED = "per_fold"
-
-HU_MIN, HU_MAX = -1024, 240
 
 
 @dataclass
@@ -105,30 +104,6 @@ class HistogramWords:
             reader = replace(subject)
             self._histograms[name] = patch_histograms(np.asarray(reader.patches)[np.asarray(reader.valid)], self.bins)
         return self._histograms[name]
-
-
-def patch_histograms(patches_hu: npt.NDArray[np.int16], bins: int) -> npt.NDArray[np.float32]:
-    """Return the intensity histogram of each patch.
-
-    Parameters
-    ----------
-    patches_hu : (n, P, P, P) int16 array
-        In HU.
-    bins : int
-        Of equal width from -1024 to 240 HU; what lies beyond falls into the outermost.
-
-    Returns
-    -------
-    (n, bins) float32 array
-        Shares of a patch's voxels; each row sums to 1.
-    """
-    values = np.arange(HU_MAX - HU_MIN + 1)
-    bin_of = np.minimum(values * bins // (HU_MAX - HU_MIN), bins - 1)
-    histograms = np.empty((len(patches_hu), bins), dtype=np.float32)
-    for row, patch in zip(histograms, patches_hu, strict=True):
-        counts = np.bincount(np.clip(patch, HU_MIN, HU_MAX).ravel() - HU_MIN, minlength=len(values))
-        row[:] = np.bincount(bin_of, weights=counts, minlength=bins) / patch.size
-    return histograms
 
 
 def build(params: Mapping[str, Any]) -> HistogramWords:

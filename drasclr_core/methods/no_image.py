@@ -1,4 +1,7 @@
-"""No image at all: no feature, so that a survival model has the confounders and clinical columns alone (Table 3)."""
+"""No image at all: no feature, so that a survival model has the confounders and clinical columns alone (Table 3).
+
+A detector of it has the location of its window alone (`box_windows.window_locations`, Table 5).
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

@@ -1,0 +1,121 @@
+"""The probe of true disease as a page and as a table: what is said of each row, and each row once."""
+
+import csv
+
+import pytest
+
+from drasclr_core.tables import table_csv
+from drasclr_core.tables_disease import disease_markdown
+from drasclr_core.tables_known_truth import known_truth
+
+ROWS = {"location": 0.1, "histogram": 0.7, "histogram3": 0.8, "untrained": 0.3, "drasclr": 0.6, "drasclr/seed-2": 0.5}
+ROWS |= {"untrained/seed-2": 0.35}
+SEEDS = {"drasclr": ("drasclr", "drasclr/seed-2"), "untrained": ("untrained", "untrained/seed-2")}
+
+
+def value(estimate):
+    return {"estimate": estimate, "low": estimate - 0.1, "high": estimate + 0.05, "undefined_resamples": 0}
+
+
+def target(less):
+    """Return what was found of one disease: each R2 is `less` below that of `ROWS`."""
+    r2 = {name: value(estimate - less) for name, estimate in ROWS.items()}
+    others = {"untrained": "untrained", "histogram": "histogram"}
+    differences = {
+        name: {other: value(ROWS[name] - ROWS[row]) for other, row in others.items()} for name in SEEDS["drasclr"]
+    }
+    over = {"n": 2, "r2": {"mean": 0.55 - less, "sd": 0.0707}}
+    spread = {"untrained": {"mean": 0.225, "sd": 0.106}, "histogram": {"mean": -0.15, "sd": 0.071}}
+    return {
+        "mean_fraction": 0.25,
+        "r2": r2,
+        "differences": differences,
+        "over_trainings": {"untrained": {**over, "differences": {}}, "drasclr": {**over, "differences": spread}},
+    }
+
+
+def probe(less=0.0, subjects=30):
+    rows = [
+        {"name": name, "run": name.partition("/")[0], "seed": int(name.partition("/seed-")[2] or 0)} for name in ROWS
+    ]
+    return {
+        "reference": "untrained",
+        "rows": rows,
+        "targets": {"emphysema": target(less), "ground_glass": target(less + 0.1)},
+        **{"readout": "penalised", "seed": 0, "fold_count": 5, "resamples": 2000, "level": 0.95},
+        **{"min_lung_fraction": 0.05, "n_subjects": subjects, "n_patches": 145, "n_invalid": 5, "n_little_lung": 2},
+    }
+
+
+TASK_VALUE = {"estimate": 0.25, "low": -0.5, "high": 0.75}
+TASK = {"task": "gold", "n": 34, "metrics": {"accuracy": dict.fromkeys(("run", "reference", "difference"), TASK_VALUE)}}
+
+
+def page_of(**probes):
+    return disease_markdown(probes, [TASK], primary="drasclr", hashes={name: f"hash-of-{name}" for name in probes})
+
+
+def test_the_page_names_each_row_and_what_learns_nothing():
+    page = page_of(toys=probe())
+    assert (
+        "`drasclr` minus `untrained`, any emphysema: **+0.300 [+0.200, +0.350]**; the interval lies above zero" in page
+    )
+    assert "Over its trainings, mean ± s.d. (n): +0.225 ± 0.106 (2)." in page
+    assert "`drasclr` minus `histogram`: -0.100 [-0.200, -0.050]; the interval lies below zero" in page
+    assert "| R² | any emphysema | ground glass |" in page
+    assert "| mean share of lung | 25.0% | 25.0% |" in page
+    assert "| `location` | 0.100 [0.000, 0.150] | 0.000 [-0.100, 0.050] |" in page
+    assert "| `histogram3` | 0.800 [0.700, 0.850] | 0.700 [0.600, 0.750] |" in page
+    assert "| `drasclr`, seed 2 | 0.500 [0.400, 0.550] | 0.400 [0.300, 0.450] |" in page
+    assert "| `drasclr`, seed 2 - `untrained` | +0.200 [+0.100, +0.250] |" in page
+    assert "| `drasclr` | 0.550 ± 0.071 (2) | 0.450 ± 0.071 (2) |" in page
+    assert "| `drasclr` - `histogram` | -0.150 ± 0.071 (2) |" in page
+    assert "| gold | accuracy | 34 | 0.250 [-0.500, 0.750] | 0.250 [-0.500, 0.750] | +0.250 [-0.500, +0.750] |" in page
+    assert "its encoder saw the patches of the subjects that the probe is judged on" in page
+    assert "no training saw" not in page
+    assert (
+        "30 subjects, 145 patches; left out: 5 with their centre outside the scan, 2 with less than 5% of lung" in page
+    )
+    assert "5 folds by subject; readout: penalised; seed 0; configuration hash-of-toys" in page
+
+
+def test_the_page_has_the_unseen_beside_the_seen():
+    page = page_of(toys=probe(), others=probe(less=0.05, subjects=80))
+    seen, unseen = page.split("## On phantoms that no training saw")
+    assert "| `drasclr` | 0.600 [0.500, 0.650] |" in seen
+    assert "| `drasclr` | 0.550 [0.450, 0.600] |" in unseen
+    assert "Cohort: others. 80 subjects" in unseen
+    assert "configuration hash-of-others" in unseen
+
+
+def test_one_training_a_run_is_said_to_be_one():
+    once = probe()
+    for found in once["targets"].values():
+        for over in found["over_trainings"].values():
+            over["n"] = 1
+    page = page_of(toys=once)
+    assert "not the chance of a training, of which there is one a run" in page
+    assert "over trainings" not in page.lower()
+
+
+def test_known_truth_has_each_run_disease_and_seed_once():
+    lines = table_csv(known_truth(probe(), probe(less=0.05, subjects=80))).splitlines()
+    rows = list(csv.DictReader(lines))
+    assert list(rows[0])[:6] == ["run", "disease", "seed", "r2", "low", "high"]
+    keys = [(row["run"], row["disease"], row["seed"]) for row in rows]
+    assert len(set(keys)) == len(keys) == len(ROWS) * 2
+    assert {row["run"] for row in rows} == {"location", "histogram", "histogram3", "untrained", "drasclr"}
+    assert lines[6] == "drasclr,emphysema,2,0.5,0.4,0.55,30,0.45,0.35,0.5,80"
+    for row in rows:
+        name = row["run"] if row["seed"] == "0" else f"{row['run']}/seed-{row['seed']}"
+        expected = ROWS[name] - (0.1 if row["disease"] == "ground_glass" else 0)
+        bounds = [float(row[key]) for key in ("r2", "low", "high", "unseen_r2", "unseen_low", "unseen_high")]
+        shifts = (0, -0.1, 0.05, -0.05, -0.15, 0)
+        assert bounds == pytest.approx([expected + shift for shift in shifts], abs=1e-6)
+        assert (row["subjects"], row["unseen_subjects"]) == ("30", "80")
+
+
+def test_without_unseen_phantoms_their_cells_are_empty():
+    rows = list(csv.DictReader(table_csv(known_truth(probe())).splitlines()))
+    assert {row[key] for row in rows for key in ("unseen_r2", "unseen_low", "unseen_high", "unseen_subjects")} == {""}
+    assert all(row["r2"] for row in rows)
