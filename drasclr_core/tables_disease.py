@@ -15,6 +15,7 @@ _WHAT = (
     "a row gains only by what it sees in the patch. `histogram` is the patch's HU in 30 bins, `histogram3` the same of "
     "the patch and of its means over 2 and over 4 voxels cubed: neither learns anything before the probe."
 )
+_PRIMARY = "The **primary figure** is in bold; beside it, whether the run tells more than what learns nothing:"
 _SEEN = (
     "No training was given a label, but its encoder saw the patches of the subjects that the probe is judged on, as in "
     "the paper."
@@ -46,7 +47,7 @@ def disease_markdown(
     """
     seen, *unseen = probes.values()
     reference = seen["reference"]
-    parts = ["# True disease fraction of a patch, read from its feature", _WHAT, _primary(seen, primary)]
+    parts = ["# True disease fraction of a patch, read from its feature", _WHAT, _PRIMARY, _primary(seen, primary)]
     parts += ["## On the subjects of the training", _SEEN, *_tables(seen)]
     for probe in unseen:
         parts += ["## On phantoms that no training saw", _UNSEEN, _primary(probe, primary), *_tables(probe)]
@@ -59,21 +60,14 @@ def disease_markdown(
 
 
 def _primary(probe: Mapping[str, Any], run: str) -> str:
-    """Return the primary figure, and beside it what tells more than an encoder that learnt nothing."""
-    found = probe["targets"][EMPHYSEMA]
-    first = next(row["name"] for row in probe["rows"] if row["run"] == run)
-    difference = found["differences"][first][probe["reference"]]
-    lines = [
-        f"**Primary figure**, `{run}` minus `{probe['reference']}`, any emphysema: **{_signed(difference)}**; "
-        f"{_verdict(difference)}."
-    ]
-    over = found["over_trainings"][run]
-    if over["n"] > 1:
-        spread = _mean_sd(over["differences"][probe["reference"]], over["n"], "+z.3f")
-        lines.append(f"Over its trainings, mean ± s.d. (n): {spread}.")
-    for other, value in found["differences"][first].items():
-        if other != probe["reference"]:
-            lines.append(f"`{run}` minus `{other}`: {_signed(value)}; {_verdict(value)}.")
+    """Return by how much a run tells more of any emphysema than the reference, and than what learns nothing."""
+    found, reference = probe["targets"][EMPHYSEMA], probe["reference"]
+    name, over = next(row["name"] for row in probe["rows"] if row["run"] == run), found["over_trainings"][run]
+    lines = []
+    for other, difference in found["differences"][name].items():
+        value = f"**{_signed(difference)}**" if other == reference else _signed(difference)
+        spread = f"; over trainings {_mean_sd(over['differences'][other], over['n'], '+z.3f')}" if over["n"] > 1 else ""
+        lines.append(f"- `{run}` minus `{other}`, any emphysema: {value}; {_verdict(difference)}{spread}.")
     return "\n".join(lines)
 
 

@@ -57,11 +57,10 @@ def page_of(**probes):
 
 def test_the_page_names_each_row_and_what_learns_nothing():
     page = page_of(toys=probe())
-    assert (
-        "`drasclr` minus `untrained`, any emphysema: **+0.300 [+0.200, +0.350]**; the interval lies above zero" in page
-    )
-    assert "Over its trainings, mean ± s.d. (n): +0.225 ± 0.106 (2)." in page
-    assert "`drasclr` minus `histogram`: -0.100 [-0.200, -0.050]; the interval lies below zero" in page
+    first, second = (line for line in page.splitlines() if line.startswith("- `drasclr` minus"))
+    assert "`untrained`, any emphysema: **+0.300 [+0.200, +0.350]**; the interval lies above zero" in first
+    assert first.endswith("over trainings +0.225 ± 0.106 (2).")
+    assert "`histogram`, any emphysema: -0.100 [-0.200, -0.050]; the interval lies below zero" in second
     assert "| R² | any emphysema | ground glass |" in page
     assert "| mean share of lung | 25.0% | 25.0% |" in page
     assert "| `location` | 0.100 [0.000, 0.150] | 0.000 [-0.100, 0.050] |" in page
