@@ -52,8 +52,7 @@ def pretrain_to_folder(
     started : float, optional
         When the process started, on the clock of `time.monotonic`; for its time limit.
     probe : dict, optional
-        ``participants`` (path of the checked table), ``folds``, ``readout``, ``seed``: what
-        `online_probe.OnlineProbe.of_table` takes, for `settings.probe_steps`.
+        What `online_probe.online_probe` takes beside bank and settings, for `settings.probe_steps`.
 
     Returns
     -------
@@ -94,9 +93,9 @@ def pretrain_to_folder(
 def _online_probe(bank: Bank, settings: PretrainSettings, source: dict[str, Any] | None) -> Probe | None:
     if source is None or not settings.probe_steps or not _leads():
         return None
-    from drasclr_core.online_probe import OnlineProbe  # seconds of imports that no other training needs
+    from drasclr_core.online_probe import online_probe  # seconds of imports that no other training needs
 
-    return OnlineProbe.of_table(bank, settings, **source)
+    return online_probe(bank, settings, **source)
 
 
 def _leads() -> bool:

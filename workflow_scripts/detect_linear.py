@@ -17,7 +17,8 @@ def main(job):
     if job.input.model:
         model = load_model_to(job.input.model, sliding["device"], sliding["threads"])
         values = partial(model_values, model, block=sliding["block"])
-    patches, common = read_box_patches(job.input.patches), {**job.params.judged, "run": job.wildcards.run}
+    told = {"run": job.wildcards.run, "warnings": model.warnings if job.input.model else []}
+    patches, common = read_box_patches(job.input.patches), {**job.params.judged, **told}
     found = evaluate_linear(values, patches, stride=sliding["stride"], **common)
     for path, evaluation in zip((job.output.centrilobular, job.output.paraseptal), found, strict=True):
         write_json(path, evaluation)
