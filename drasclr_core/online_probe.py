@@ -104,7 +104,7 @@ class OnlineProbe(_Probe):
     def subject_means(self, encoder: Encoder) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
         """Return which subjects, (N,) bool, have a valid landmark among those probed, and their features (n, D)."""
         valid = self.bank.valid[self.landmarks]
-        used: npt.NDArray[np.bool_] = valid.any(axis=0)
+        used = np.asarray(valid.any(axis=0))
         return used, subject_features(self.features(encoder)[used], valid[:, used])
 
 

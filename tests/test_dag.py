@@ -26,7 +26,7 @@ TARGETS = ("results/table2.csv", "embed")
 TRAINED = ("drasclr", "patch-moco")
 ENCODERS = (*TRAINED, "untrained")
 FITTED = ("laa950", "kmeans")
-UNTRAINED = (*FITTED, "no-image")  # which is of no use to Table 2
+UNTRAINED = (*FITTED, "no-image", "histogram", "histogram3")  # which are of no use to Table 2
 TABLE = {"make_table"}
 
 

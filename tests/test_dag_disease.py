@@ -37,7 +37,7 @@ def test_unseen_phantoms_are_embedded_by_the_encoders_of_the_seen_and_train_none
         for run in RUNS
     }
     assert "results/unseen/healthy/register/phantom-204" in plan
-    assert "evaluate_task" not in plan  # the table needs no label
+    assert "evaluate_run" not in plan  # the table needs no label
 
 
 def test_nothing_else_asks_for_the_unseen(tmp_path):
@@ -52,7 +52,7 @@ def test_each_seed_is_probed_beside_the_untrained_of_its_seed(tmp_path):
     assert {job for job in jobs if job.startswith("embed_bank")} == {f"embed_bank {name}" for name in names}
     # The untrained of the primary run's first seed is its second: that is whose labels the page compares.
     page = planned_jobs(tmp_path, changed(tiny_config(), seeds), PAGE)
-    evaluated = {job.split()[1] for job in page if job.startswith("evaluate_task")}
+    evaluated = {job.split()[1] for job in page if job.startswith("evaluate_run")}
     assert evaluated == {"drasclr", "untrained/seed-0"}
 
 
