@@ -68,9 +68,8 @@ def pretrain_to_folder(
     # A bank that was built again is another bank.
     built = (Path(bank_path) / "zarr.json").stat().st_mtime_ns
     # So is another folder: two runs that differ in their upkeep alone may train at the same time.
-    work = WORK / digest(
-        [str(folder), settings.decisive(), provenance, bank.participant_ids, bank.grid.to_json(), built]
-    )
+    subjects = [bank.participant_ids, bank.persons.tolist()]
+    work = WORK / digest([str(folder), settings.decisive(), provenance, subjects, bank.grid.to_json(), built])
     work.mkdir(parents=True, exist_ok=True)
     logger.info("unfinished state lies in %s", work)
     with alone_in(work) if _leads() else nullcontext():  # the others wait for the leading process, to be joined by it

@@ -194,7 +194,7 @@ def test_the_true_disease_is_read_as_by_the_disease_probe():
         dict(zip(bank.participant_ids, truth, strict=True)),
         FOLDS,
         reference="untrained",
-        readout="plain",
+        readout="penalised",
         seed=0,
     )
     assert score == pytest.approx(whole["targets"]["emphysema"]["r2"]["this"]["estimate"], abs=1e-6)
