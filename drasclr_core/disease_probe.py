@@ -89,9 +89,9 @@ def probe_disease(
         ``participant_ids, patches_per_subject``; ``rows``, each with ``name, run, seed, warnings``: first "location",
         then the comparators (their seed is `seed`, for nothing was trained), then the trainings; and ``targets``:
         fraction -> ``mean_fraction``, ``r2`` (row's name -> R2, with ``penalties`` of the folds and ``squared_errors``
-        per subject), ``differences`` (training's name -> of what -> its R2 minus that of the other) and ``over_trainings``
-        (run -> ``n, r2`` and ``differences``, each a ``mean`` and sample ``sd``). Each R2 and difference has
-        ``estimate, low, high``.
+        per subject), ``differences`` (training's name -> of what -> its R2 minus that of the other) and
+        ``over_trainings`` (run -> ``n, r2`` and ``differences``, each a ``mean`` and sample ``sd``). Each R2 and
+        difference has ``estimate, low, high``.
 
     Raises
     ------
