@@ -76,5 +76,10 @@ def read_collapse(metrics: str | Path) -> str | None:
         return collapse_of(list(csv.DictReader(file)))
 
 
+def embedding_warnings(record: Mapping[str, Any]) -> list[str]:
+    """Return the warnings of the model behind features, from their ``record.json``; none of a method without one."""
+    return list(record.get("model", {}).get("warnings", []))
+
+
 def _number(cell: Any) -> float:
     return math.nan if cell in (None, "") else float(cell)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from drasclr_core.documents import raise_faults, schema_faults
+from drasclr_core.settings import TRUE_DISEASE
 
 Config = dict[str, Any]
 
@@ -181,7 +182,9 @@ def _cross_faults(config: Config) -> Iterator[str]:
         if is_pretrained(config, run):
             params = config["runs"][run].get("params", {})
             prefix = f"runs.{run}.params" if params else "pretrain"
-            yield from _pretrain_faults(pretrain_settings(config, run), prefix, config["landmarks"]["neighbours"])
+            settings = pretrain_settings(config, run)
+            yield from _pretrain_faults(settings, prefix, config["landmarks"]["neighbours"])
+            yield from _probe_faults(config, settings, prefix)
 
 
 def _name_faults(config: Config) -> Iterator[str]:
@@ -245,6 +248,17 @@ def _pretrain_faults(settings: dict[str, Any], prefix: str, listed: int) -> Iter
     if settings["neighbours"] > listed:
         yield f"{prefix}: neighbours ({settings['neighbours']}) is more than landmarks.neighbours ({listed})"
     yield from _machine_faults(settings, prefix)
+
+
+def _probe_faults(config: Config, settings: dict[str, Any], prefix: str) -> Iterator[str]:
+    if not settings["probe_steps"] or not settings["probe_task"].startswith(TRUE_DISEASE):
+        return
+    others = [cohort for cohort in studied_cohorts(config) if "phantom" not in config["cohorts"][cohort]]
+    if others:
+        yield f"{prefix}: probe_task ({settings['probe_task']}) needs phantoms, and cohorts.{others[0]} is none"
+    lacking = sorted({"phantom", "ingest", "patches"} - set(config["storage"]["keep"]))
+    if lacking:
+        yield f"{prefix}: probe_task ({settings['probe_task']}) needs {', '.join(lacking)} in storage.keep"
 
 
 def _contrast_faults(settings: dict[str, Any], prefix: str) -> Iterator[str]:

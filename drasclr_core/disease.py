@@ -73,15 +73,20 @@ def measure_disease(phantom: str | Path, ingested: str | Path, patches: str | Pa
     folder : path
         To write to.
     """
+    disease = patch_disease(phantom, ingested, patches)
+    write_json(folder / COUNTS, _to_json(disease))
+    return {"landmarks": len(disease.valid), "measured_landmarks": int(disease.measured.sum())}
+
+
+def patch_disease(phantom: str | Path, ingested: str | Path, patches: str | Path) -> PatchDisease:
+    """Return the true lung and disease of a phantom's patches; the folders are those of `measure_disease`."""
     truth, lungs = (read_image(Path(phantom) / f"{name}.nii.gz") for name in ("truth", "lungs"))
     store = open_patches(Path(patches) / STORE)
     arrays: Any = {name: store[name] for name in ("index_zyx", "valid", "hu")}
     starts_zyx, valid, edge = arrays["index_zyx"][:], arrays["valid"][:], arrays["hu"].shape[1]
     counts = label_counts(truth, lungs, read_image(Path(ingested) / CT), starts_zyx, edge)
     diseased = dict(zip(DISEASES, counts[:, 1:].T, strict=True))
-    disease = PatchDisease(edge**3, valid, counts.sum(axis=1), diseased)
-    write_json(folder / COUNTS, _to_json(disease))
-    return {"landmarks": len(valid), "measured_landmarks": int(disease.measured.sum())}
+    return PatchDisease(edge**3, valid, counts.sum(axis=1), diseased)
 
 
 def label_counts(

@@ -40,7 +40,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Patches:
+class ProbedPatches:
     """The n patches that are probed: their subject's and landmark's index and their fold, each (n,)."""
 
     subject: npt.NDArray[np.int64]
@@ -86,12 +86,12 @@ def probe_disease(
     dict
         JSON-able: ``reference, readout, seed, fold_count, resamples, level, min_lung_fraction, n_subjects`` (with at
         least one patch), ``n_patches, n_invalid, n_little_lung`` (patches left out),
-        ``participant_ids, patches_per_subject``; ``rows``, each with ``name, run, seed``: first "location", then the
-        comparators (their seed is `seed`, for nothing was trained), then the trainings; and ``targets``: fraction ->
-        ``mean_fraction``, ``r2`` (row's name -> R2, with ``penalties`` of the folds and ``squared_errors`` per
-        subject), ``differences`` (training's name -> of what -> its R2 minus that of the other) and ``over_trainings``
-        (run -> ``n, r2`` and ``differences``, each a ``mean`` and sample ``sd``). Each R2 and difference has
-        ``estimate, low, high``.
+        ``participant_ids, patches_per_subject``; ``rows``, each with ``name, run, seed, warnings``: first "location",
+        then the comparators (their seed is `seed`, for nothing was trained), then the trainings; and ``targets``:
+        fraction -> ``mean_fraction``, ``r2`` (row's name -> R2, with ``penalties`` of the folds and ``squared_errors``
+        per subject), ``differences`` (training's name -> of what -> its R2 minus that of the other) and
+        ``over_trainings`` (run -> ``n, r2`` and ``differences``, each a ``mean`` and sample ``sd``). Each R2 and
+        difference has ``estimate, low, high``.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def probe_disease(
     ids = _check(contents, disease, folds)
     measured = np.stack([disease[name].measured for name in ids])
     subject, landmark = np.nonzero(measured)
-    patches = _Patches(subject, landmark, np.array([folds[name] for name in ids])[subject])
+    patches = ProbedPatches(subject, landmark, np.array([folds[name] for name in ids])[subject])
     if len(np.unique(patches.fold)) < 2:
         raise InputError("The disease probe needs measured patches in two folds or more: take a larger cohort.")
     inputs = {name: _inputs(name, content.features[measured]) for name, content in contents.items()}
@@ -118,8 +118,11 @@ def probe_disease(
     return {
         "reference": reference,
         "rows": [
-            *({"name": name, "run": name, "seed": seed} for name in (LOCATION, *comparators)),
-            *({"name": each.name, "run": each.run, "seed": each.seed} for each in trainings),
+            *({"name": name, "run": name, "seed": seed, "warnings": []} for name in (LOCATION, *comparators)),
+            *(
+                {"name": each.name, "run": each.run, "seed": each.seed, "warnings": list(each.warnings)}
+                for each in trainings
+            ),
         ],
         "readout": readout,
         "seed": seed,
@@ -140,7 +143,7 @@ def probe_disease(
 def _probe(
     inputs: Mapping[str, Floats | None],
     truth: Floats,
-    patches: _Patches,
+    patches: ProbedPatches,
     draws: npt.NDArray[np.int64],
     against: Mapping[str, Mapping[str, str]],
     *,
@@ -153,7 +156,7 @@ def _probe(
     sums = SubjectSums.of(truth, patches.subject, subjects)
     results, values = {}, {}
     for name, features in inputs.items():
-        prediction, penalties = _out_of_fold(features, truth, patches, readout, seed)
+        prediction, penalties = out_of_fold(features, truth, patches, readout, seed)
         errors = sum_by_subject((truth - prediction) ** 2, patches.subject, subjects)
         values[name] = pooled_r2(errors, sums, draws)
         results[name] = {**_summary(values[name]), "penalties": penalties, "squared_errors": errors.tolist()}
@@ -193,8 +196,8 @@ def _over_trainings(
     }
 
 
-def _out_of_fold(
-    inputs: Floats | None, truth: Floats, patches: _Patches, readout: Readout, seed: int
+def out_of_fold(
+    inputs: Floats | None, truth: Floats, patches: ProbedPatches, readout: Readout, seed: int
 ) -> tuple[Floats, list[float]]:
     """Return each patch's prediction, (n,), from the other folds, and the penalty of each fold.
 

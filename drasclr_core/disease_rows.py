@@ -26,12 +26,13 @@ class LandmarkFeatures:
 
 @dataclass(frozen=True)
 class Training:
-    """A training of a run, its seed, and its features."""
+    """A training of a run, its seed, its features, and what it warns of."""
 
     name: str
     run: str
     seed: int
     content: LandmarkFeatures
+    warnings: Sequence[str] = ()
 
 
 def read_landmark_features(folder: str | Path) -> LandmarkFeatures:

@@ -42,13 +42,15 @@ def make_figure(
     paths : mapping
         The files to read, by the names that this kind's `draw` documents.
     settings : mapping
-        `seed` and `readout` of the configuration.
+        `seed` and `readout` of the configuration; `trainings`, how many the run has, of which the first is drawn.
     png, csv : paths
         To write.
     """
     drawing: Drawing = import_module(f"drasclr_core.{KINDS[spec.figure].module}").draw(spec, paths, settings)
     write_figure(drawing.figure, drawing.data, png, csv)
-    write_json(Path(png).with_suffix(".json"), {"title": spec.title, "notes": [*drawing.notes, *spec.notes]})
+    count = settings["trainings"]
+    several = [f"Of {count} trainings of {spec.run}, with other seeds, the first."] if count > 1 else []
+    write_json(Path(png).with_suffix(".json"), {"title": spec.title, "notes": [*drawing.notes, *several, *spec.notes]})
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:

@@ -81,6 +81,11 @@ class Model:
         told = {name: self.sums[name] for name in (WEIGHTS, LANDMARKS, ATLAS)}
         return {"sha256": told, "preprocess": self.description.get("preprocess")}
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a user must know of its training, such as a collapse."""
+        return list(self.description.get("warnings", []))
+
     def embed(self, scan: str | Path, *, lung_weights: str | Path | None = None) -> "ScanFeatures":
         """Return the features of one scan; see `embedding_scan.embed_scan`."""
         from drasclr_core.embedding_scan import embed_scan  # it imports this module

@@ -1,10 +1,10 @@
-"""A linear readout of the encoder in training: how much of one label its features tell so far."""
+"""A linear readout of the encoder in training: how much its features tell so far, of a label or of the true disease."""
 
 import copy
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,32 +13,30 @@ import torch
 
 from drasclr_core.bank import Bank
 from drasclr_core.cohort import validate_participants
+from drasclr_core.disease import PatchDisease, patch_disease
+from drasclr_core.disease_probe import ProbedPatches, out_of_fold
 from drasclr_core.embedding import embed_patches, subject_features
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.folds import assign_folds
+from drasclr_core.metrics import METRICS
 from drasclr_core.persons import table_persons
 from drasclr_core.probes import Readout, evaluate_task
-from drasclr_core.settings import PretrainSettings
+from drasclr_core.settings import TRUE_DISEASE, PretrainSettings
 from drasclr_core.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class OnlineProbe:
-    """The cross-validated score of one task, read from the mean feature of a few landmarks.
-
-    It is the figure of the tables (first metric of the task, mean over the folds; same folds, same readout), from
-    `probe_landmarks` landmarks in place of all. A probe holds one bank row in memory.
+class _Probe:
+    """What both probes share; a probe holds one bank row in memory.
 
     Attributes
     ----------
     bank : Bank
     settings : PretrainSettings
         `probe_task`, `probe_landmarks`.
-    participants : DataFrame
-        The validated participants table.
     folds : dict
         Participant id -> fold.
     readout : {"plain", "penalised"}
@@ -49,37 +47,41 @@ class OnlineProbe:
 
     bank: Bank
     settings: PretrainSettings
-    participants: pd.DataFrame
     folds: dict[str, int]
     readout: Readout
     seed: int
 
-    @classmethod
-    def of_table(
-        cls,
-        bank: Bank,
-        settings: PretrainSettings,
-        *,
-        participants: str | Path,
-        folds: int,
-        readout: Readout,
-        seed: int,
-    ) -> Self:
-        """Return the probe of a checked participants table; `seed` is that of folds and readout.
+    @property
+    def landmarks(self) -> npt.NDArray[np.int64]:
+        """The landmarks probed, evenly spaced in the grid's order."""
+        places = np.linspace(0, len(self.bank.grid) - 1, self.settings.probe_landmarks)
+        return np.unique(places.round().astype(np.int64))
 
-        Raises
-        ------
-        InputError
-            If there is no such table, or it lacks a subject of the bank.
+    def features(self, encoder: Encoder) -> npt.NDArray[np.float32]:
+        """Return the features, (N, P, D), of all subjects at the landmarks probed.
+
+        A copy of the encoder does the work: the one in training keeps its mode, precision and statistics.
         """
-        if not Path(participants).exists():
-            raise InputError(f"pretrain.probe_steps needs {participants}: make it first, or set probe_steps to 0.")
-        table = validate_participants(participants)
-        fold_of = assign_folds(table["participant_id"], folds, seed, table_persons(table))
-        absent = [name for name in bank.participant_ids if name not in fold_of]
-        if absent:
-            raise InputError(f"{participants} lacks {', '.join(absent[:5])}, of {len(absent)} subjects in the bank.")
-        return cls(bank, settings, table, fold_of, readout, seed)
+        frozen = copy.deepcopy(encoder).to(torch.float32).eval()
+        codes = torch.from_numpy(self.bank.grid.codes).to(frozen.device, torch.float32)
+        rows = [embed_patches(self.bank.row(place), codes[place], frozen) for place in self.landmarks.tolist()]
+        return np.stack(rows, axis=1)
+
+
+@dataclass(frozen=True)
+class OnlineProbe(_Probe):
+    """The cross-validated score of one task, read from the mean feature of a few landmarks.
+
+    It is the figure of the tables (first metric of the task, mean over the folds; same folds, same readout), from
+    `probe_landmarks` landmarks in place of all.
+
+    Attributes
+    ----------
+    participants : DataFrame
+        The validated participants table.
+    """
+
+    participants: pd.DataFrame
 
     def __call__(self, encoder: Encoder) -> float | None:
         """Return the score of the encoder as it is; None, with a warning, where it cannot be evaluated."""
@@ -100,15 +102,92 @@ class OnlineProbe:
         return score
 
     def subject_means(self, encoder: Encoder) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
-        """Return which subjects, (N,) bool, have a valid landmark among those probed, and their features (n, D).
+        """Return which subjects, (N,) bool, have a valid landmark among those probed, and their features (n, D)."""
+        valid = self.bank.valid[self.landmarks]
+        used = np.asarray(valid.any(axis=0))
+        return used, subject_features(self.features(encoder)[used], valid[:, used])
 
-        A copy of the encoder does the work: the one in training keeps its mode, precision and statistics.
-        """
-        grid = self.bank.grid
-        probed = np.unique(np.linspace(0, len(grid) - 1, self.settings.probe_landmarks).round().astype(int))
-        frozen = copy.deepcopy(encoder).to(torch.float32).eval()
-        codes = torch.from_numpy(grid.codes).to(frozen.device, torch.float32)
-        features = [embed_patches(self.bank.row(landmark), codes[landmark], frozen) for landmark in probed.tolist()]
-        valid = self.bank.valid[probed]
-        used = valid.any(axis=0)
-        return used, subject_features(np.stack(features, axis=1)[used], valid[:, used])
+
+@dataclass(frozen=True)
+class TruthProbe(_Probe):
+    """R2 of the true disease of a phantom's patches at a few landmarks, as of `disease_probe.probe_disease`.
+
+    Attributes
+    ----------
+    disease : list of PatchDisease
+        Of the bank's subjects, in its order.
+    """
+
+    disease: list[PatchDisease]
+
+    def __call__(self, encoder: Encoder) -> float | None:
+        """Return the score of the encoder as it is; None, with a warning, where it cannot be evaluated."""
+        target = self.settings.probe_task.removeprefix(TRUE_DISEASE)
+        measured = np.stack([each.measured[self.landmarks] for each in self.disease])
+        truth = np.stack([each.fraction(target)[self.landmarks] for each in self.disease])[measured]
+        features = self.features(encoder)[measured].astype(np.float64)
+        if not np.isfinite(features).all():
+            logger.warning("no probe: the features are not finite")
+            return None
+        subject, landmark = np.nonzero(measured)
+        folds = np.array([self.folds[name] for name in self.bank.participant_ids])[subject]
+        if len(np.unique(folds)) < 2:
+            logger.warning("no probe: the measured patches are of one fold")
+            return None
+        patches = ProbedPatches(subject, landmark, folds)
+        prediction, _ = out_of_fold(features, truth, patches, self.readout, self.seed)
+        return METRICS["r2"](truth, prediction)
+
+
+def online_probe(
+    bank: Bank,
+    settings: PretrainSettings,
+    *,
+    participants: str | Path,
+    folds: int,
+    readout: Readout,
+    seed: int,
+    truth: dict[str, Any] | None = None,
+) -> OnlineProbe | TruthProbe:
+    """Return the probe that the settings ask for.
+
+    Parameters
+    ----------
+    bank : Bank
+    settings : PretrainSettings
+    participants : path
+        The checked participants table.
+    folds : int
+        How many.
+    readout : {"plain", "penalised"}
+    seed : int
+        Of folds and readout.
+    truth : dict, optional
+        Of a cohort of phantoms: the folders ``phantom``, ``ingested`` and ``patches`` that hold a folder of each.
+
+    Raises
+    ------
+    InputError
+        If there is no such table, it lacks a subject of the bank, or the true disease of one is not known.
+    """
+    if not Path(participants).exists():
+        raise InputError(f"pretrain.probe_steps needs {participants}: make it first, or set probe_steps to 0.")
+    table = validate_participants(participants)
+    fold_of = assign_folds(table["participant_id"], folds, seed, table_persons(table))
+    absent = [name for name in bank.participant_ids if name not in fold_of]
+    if absent:
+        raise InputError(f"{participants} lacks {', '.join(absent[:5])}, of {len(absent)} subjects in the bank.")
+    if not settings.probe_task.startswith(TRUE_DISEASE):
+        return OnlineProbe(bank, settings, fold_of, readout, seed, table)
+    return TruthProbe(bank, settings, fold_of, readout, seed, _true_disease(bank, settings.probe_task, truth or {}))
+
+
+def _true_disease(bank: Bank, task: str, truth: dict[str, Any]) -> list[PatchDisease]:
+    folders = [{kind: Path(folder) / name for kind, folder in truth.items()} for name in bank.participant_ids]
+    absent = next((str(path) for each in folders for path in each.values() if not path.exists()), None)
+    if absent or not truth:
+        raise InputError(
+            f"pretrain.probe_task {task} needs phantoms and {absent or 'their true disease'}: keep phantom, ingest and "
+            "patches in storage.keep, or probe a label."
+        )
+    return [patch_disease(**each) for each in folders]

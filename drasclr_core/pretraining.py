@@ -52,8 +52,7 @@ def pretrain_to_folder(
     started : float, optional
         When the process started, on the clock of `time.monotonic`; for its time limit.
     probe : dict, optional
-        ``participants`` (path of the checked table), ``folds``, ``readout``, ``seed``: what
-        `online_probe.OnlineProbe.of_table` takes, for `settings.probe_steps`.
+        What `online_probe.online_probe` takes beside bank and settings, for `settings.probe_steps`.
 
     Returns
     -------
@@ -69,9 +68,8 @@ def pretrain_to_folder(
     # A bank that was built again is another bank.
     built = (Path(bank_path) / "zarr.json").stat().st_mtime_ns
     # So is another folder: two runs that differ in their upkeep alone may train at the same time.
-    work = WORK / digest(
-        [str(folder), settings.decisive(), provenance, bank.participant_ids, bank.grid.to_json(), built]
-    )
+    subjects = [bank.participant_ids, bank.persons.tolist()]
+    work = WORK / digest([str(folder), settings.decisive(), provenance, subjects, bank.grid.to_json(), built])
     work.mkdir(parents=True, exist_ok=True)
     logger.info("unfinished state lies in %s", work)
     with alone_in(work) if _leads() else nullcontext():  # the others wait for the leading process, to be joined by it
@@ -94,9 +92,9 @@ def pretrain_to_folder(
 def _online_probe(bank: Bank, settings: PretrainSettings, source: dict[str, Any] | None) -> Probe | None:
     if source is None or not settings.probe_steps or not _leads():
         return None
-    from drasclr_core.online_probe import OnlineProbe  # seconds of imports that no other training needs
+    from drasclr_core.online_probe import online_probe  # seconds of imports that no other training needs
 
-    return OnlineProbe.of_table(bank, settings, **source)
+    return online_probe(bank, settings, **source)
 
 
 def _leads() -> bool:

@@ -81,9 +81,12 @@ def read_figure(png: str | Path) -> Picture:
 
 
 def read_training(png: str | Path) -> Picture:
-    """Return ``results/{cohort}/{atlas}/runs/{run}/training.png``, described by the CSV beside it."""
+    """Return ``results/{cohort}/{atlas}/runs/{training}/training.png``, described by the CSV beside it."""
     path = Path(png)
-    cohort, atlas, _, run = path.parent.parts[-4:]
+    # The first training of a run has the run's folder, the others have a folder in it.
+    depth = 1 if path.parts[-3] == "runs" else 2
+    run = "/".join(path.parent.parts[-depth:])
+    cohort, atlas, _ = path.parents[depth].parts[-3:]
     notes = describe_training(pd.read_csv(path.with_suffix(".csv")))
     return read_picture(path, f"{run} (cohort {cohort}, atlas {atlas})", notes, f"training-{cohort}-{atlas}-{run}")
 

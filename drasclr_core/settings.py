@@ -3,6 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+TRUE_DISEASE = "true_"
+"""What a `probe_task` begins with that is the true disease of a phantom's patches."""
+
 
 @dataclass(frozen=True)
 class PretrainSettings:
@@ -67,7 +70,7 @@ class PretrainSettings:
     probe_steps : int
         Steps between online linear probes; 0 for none.
     probe_task : str
-        What the probe predicts, one of `tasks.TASKS`.
+        What the probe predicts: one of `tasks.TASKS`; or, of phantoms, `TRUE_DISEASE` and one of `disease.TARGETS`.
     probe_landmarks : int
         Landmarks whose mean feature the probe reads, evenly spaced in the grid's order.
     """

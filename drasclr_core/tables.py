@@ -123,6 +123,7 @@ def provenance_notes(results: Results, *, cohort: str, config_hash: str) -> list
         *reasons,
         *unconverged,
         *sorted(set(_notes(results))),
+        *collapse_notes(results),
         f"Configuration {config_hash}.",
     ]
 
@@ -162,6 +163,12 @@ def _notes(results: Results) -> Iterator[str]:
             saying.setdefault((*kind, note), set()).add(training)
     for (task, variant, note), who in saying.items():
         yield note if who == trainings[task, variant] else f"{', '.join(sorted(who))}: {note}"
+
+
+def collapse_notes(results: Results) -> list[str]:
+    """Return what the trainings of a table warn of, by their names."""
+    warnings = {(training, text) for (training, _), result in results.items() for text in result.get("warnings", [])}
+    return [f"Warning, {training}: {text}." for training, text in sorted(warnings)]
 
 
 def _fold_notes(result: Mapping[str, Any]) -> Iterator[str]:

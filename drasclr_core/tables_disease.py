@@ -149,6 +149,9 @@ def _notes(probes: Mapping[str, Mapping[str, Any]], hashes: Mapping[str, str]) -
             "They cover the choice of subjects, not the chance of a training, of which there is one a run: give runs "
             "several `seeds`."
         )
+    for row in first["rows"]:
+        for warning in row["warnings"]:
+            yield f"Warning, {row['name']}: {warning}."
     for cohort, probe in probes.items():
         yield (
             f"Cohort: {cohort}. {probe['n_subjects']} subjects, {probe['n_patches']} patches; left out: "

@@ -22,8 +22,8 @@ def known_truth(seen: Mapping[str, Any], unseen: Mapping[str, Any] | None = None
     -------
     list of dict
         ``run, disease, seed``, then ``r2, low, high`` with the interval over subjects, ``subjects``, and the same of
-        the unseen, ``unseen_r2`` to ``unseen_subjects``; None where there is no value. What was not trained (location,
-        histograms) has one row a disease, whose seed is that of folds and bootstrap.
+        the unseen, ``unseen_r2`` to ``unseen_subjects``; ``warning``, of the training. None where there is no value.
+        What was not trained (location, histograms) has one row a disease, whose seed is that of folds and bootstrap.
     """
     return [
         {
@@ -32,6 +32,7 @@ def known_truth(seen: Mapping[str, Any], unseen: Mapping[str, Any] | None = None
             "seed": row["seed"],
             **_cells(seen, disease, row["name"]),
             **{f"unseen_{name}": value for name, value in _cells(unseen, disease, row["name"]).items()},
+            "warning": "; ".join(row["warnings"]),
         }
         for disease in seen["targets"]
         for row in seen["rows"]

@@ -7,7 +7,16 @@ from typing import Any
 from drasclr_core.config import run_of
 from drasclr_core.experiments import NOT_AVAILABLE, Comparison, Experiment, Row, compared_rows, row_results
 from drasclr_core.significance import compare_folds
-from drasclr_core.tables import NOT_RUN, SCALE, Results, TableRow, common_settings, over_trainings, trainings_of
+from drasclr_core.tables import (
+    NOT_RUN,
+    SCALE,
+    Results,
+    TableRow,
+    collapse_notes,
+    common_settings,
+    over_trainings,
+    trainings_of,
+)
 
 
 def build_significance(comparison: Comparison, experiment: Experiment, results: Results) -> list[TableRow]:
@@ -55,6 +64,7 @@ def significance_notes(rows: Sequence[TableRow], results: Results, *, cohort: st
         f"{folds} folds by subject; readout: {', '.join(readouts)}; seed {seed}. Cohort: {cohort}.",
         _spread_note(results),
         *missing,
+        *collapse_notes(results),
         f"Configuration {config_hash}.",
     ]
 

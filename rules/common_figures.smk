@@ -89,6 +89,15 @@ def figure_code(wildcards):
     return core("figures", "figure_specs", drawing, *numbers)
 
 
+def figure_settings(wildcards):
+    """Return what a figure needs of the configuration, and the number of trainings of its run."""
+    return {
+        "seed": config["seed"],
+        "readout": config["evaluation"]["readout"],
+        "trainings": len(trainings(figure(wildcards.figure).run)),
+    }
+
+
 def landmarks_of(flow):
     """Return the landmarks of the atlas to which a cohort's flow leads."""
     return f"results/atlases/{Path(flow).parent.name}/landmarks.json"

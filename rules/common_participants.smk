@@ -42,5 +42,8 @@ def persons_param():
 # Here: a fault found while jobs are planned would be buried in a traceback.
 USED = checked(used_participants)
 checked(
-    check_participants, config, USED, {cohort: cohort_persons(cohort) for cohort in USED}
+    check_participants,
+    config,
+    USED,
+    {cohort: cohort_persons(cohort) for cohort in USED},
 )

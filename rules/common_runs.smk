@@ -62,10 +62,9 @@ def run_path(cohort, training, name):
 
 def of_runs(name, runs):
     """Return `name` of every training of the runs for every cohort in a role."""
-    every = [training for run in runs for training in trainings(run)]
-    return sorted(
-        {run_path(cohort, each, name) for cohort in COHORTS for each in every}
-    )
+    every = [training for run in sorted(runs) for training in trainings(run)]
+    paths = (run_path(cohort, each, name) for cohort in COHORTS for each in every)
+    return list(dict.fromkeys(paths))
 
 
 def patch_settings(atlas):

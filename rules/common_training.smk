@@ -20,6 +20,13 @@ def upkeep(wildcards):
         "readout": config["evaluation"]["readout"],
         "seed": config["seed"],
     }
+    if is_phantom(wildcards.cohort):
+        folder = f"results/{wildcards.cohort}"
+        probe["truth"] = {
+            "phantom": f"{folder}/phantom",
+            "ingested": f"{folder}/ingest",
+            "patches": f"{folder}/{wildcards.atlas}/patches",
+        }
     return json.dumps(
         {"resources": {"probe": probe, **{key: settings[key] for key in UPKEEP}}}
     )

@@ -1,5 +1,7 @@
 """Draw the figures and the curves of each training, and put all that was found on one page.
 
+A figure is of the first training of its run.
+
 Reads:   results/{table}.md; a run's model/metrics.csv, features, eval/, as the figure's kind needs
          results/{cohort}/{atlas}/cohort_flow.json, exclusions.tsv; results/atlases/{atlas}/landmarks.json
 Writes:  results/{figure}.png, {figure}.csv (what it shows), {figure}.json (title, notes)
@@ -25,7 +27,7 @@ rule make_figure:
     conda:
         "../envs/core.yaml"
     params:
-        settings={"seed": config["seed"], "readout": config["evaluation"]["readout"]},
+        settings=figure_settings,
     script:
         "../workflow_scripts/make_figure.py"
 

@@ -172,6 +172,7 @@ def test_healthy_places_of_the_rarer_subtype_are_of_as_many_subjects_as_there_ca
     boxes = [*BOXES, Box("ill", "paraseptal", (5.0, 60.0, 60.0)), Box("ill", "centrilobular", (15.0, 60.0, 60.0))]
     _, patches = cut(boxes, healthy=["whole", "sound"])
     assert patches.participants[5:].tolist() == ["whole", "sound", "whole"]
+    assert patches.persons.tolist() == ["ill"] * 5 + ["sound"] * 3
     rarer = patches.take(patches.detection("paraseptal"))
     assert rarer.participants.tolist() == ["ill", "ill", "whole", "sound"]
     voxel = 4.0

@@ -107,6 +107,10 @@ def test_all_faults_are_told_at_once():
             {"runs.drasclr.params.queues": "global"},
             "runs.drasclr.params: queues (global) needs a queue, but negatives is",
         ),
+        (
+            {"pretrain.probe_steps": 10, "pretrain.probe_task": "true_emphysema", "storage.keep": ["bank", "ingest"]},
+            "pretrain: probe_task (true_emphysema) needs patches, phantom in storage.keep",
+        ),
         ({"pretrain.view_gamma": [2.0, 1.0]}, "pretrain: view_gamma (2.0, 1.0) must begin with the smaller exponent"),
         ({"pretrain.device": "cpu", "pretrain.precision": "bfloat16"}, "pretrain: precision (bfloat16) needs a GPU"),
         ({"pretrain.time_limit_minutes": 5}, "pretrain: margin_minutes (5) leaves nothing of time_limit_minutes (5)"),

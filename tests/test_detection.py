@@ -196,10 +196,16 @@ def test_inner_folds_of_a_detector_are_by_person():
     labels = np.random.default_rng(1).permutation(np.arange(40) % 2 == 0)
     features = np.random.default_rng(0).normal(size=(20, 40)).repeat(2, axis=0)
     labels = labels[::2].repeat(2)
-    weakest = {}
+    weakest, sick = {}, labels[::2].sum()
     for name, persons in (("persons", np.arange(20).repeat(2)), ("scans", np.arange(40))):
         whose = replace(patches, persons=persons.astype(str), folds=np.arange(20).repeat(2) % 5)
-        weakest[name] = min(fold["penalty"] for fold in evaluate(whose, labels, features)["folds"])
+        found = evaluate(whose, labels, features)
+        weakest[name] = min(fold["penalty"] for fold in found["folds"])
+        each = len(set(persons)) // 20
+        assert (
+            f" of {each * sick} and {40 - 2 * sick} healthy patches of {each * (20 - sick)} subjects."
+            in found["notes"][0]
+        )
     assert weakest["scans"] < 1 < weakest["persons"]
 
 

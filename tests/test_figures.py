@@ -27,9 +27,10 @@ def write(path, content):
     return str(path)
 
 
-def drawn(folder, kind, paths, **keys):
+def drawn(folder, kind, paths, trainings=1, **keys):
     """Return the CSV and the words of a figure that was written."""
-    make_figure(spec(kind, **keys), paths, {"seed": 0, "readout": "plain"}, folder / "f.png", folder / "f.csv")
+    settings = {"seed": 0, "readout": "plain", "trainings": trainings}
+    make_figure(spec(kind, **keys), paths, settings, folder / "f.png", folder / "f.csv")
     assert (folder / "f.png").read_bytes().startswith(b"\x89PNG")
     return pd.read_csv(folder / "f.csv"), json.loads((folder / "f.json").read_text(encoding="utf-8"))
 
@@ -64,6 +65,12 @@ def test_the_survival_curves_are_the_evaluations(tmp_path):
     np.testing.assert_allclose(points["predicted"], [g["predicted"] for g in found["calibration"]["groups"]], rtol=1e-5)
     assert words["notes"][0].startswith(f"n = 60 subjects, {found['deaths']} deaths")
     assert words["notes"][-1] == "Said."
+
+
+def test_a_figure_of_one_training_of_several_says_so(tmp_path):
+    paths = {"survival": write(tmp_path / "survival.json", survival())}
+    alone, first = (drawn(tmp_path, "survival", paths, count, variant="imaging")[1]["notes"] for count in (1, 3))
+    assert first == [*alone[:-1], "Of 3 trainings of drasclr, with other seeds, the first.", "Said."]
 
 
 def test_survival_begins_at_one_and_steps_at_deaths():

@@ -10,10 +10,14 @@ import torch
 from toy_bank import SETTINGS as TOY
 from toy_bank import toy_bank
 
+from drasclr_core.disease import PatchDisease
+from drasclr_core.disease_probe import probe_disease
+from drasclr_core.disease_rows import LandmarkFeatures, Training
 from drasclr_core.encoder import normalise_hu
 from drasclr_core.errors import InputError
 from drasclr_core.folds import assign_folds
-from drasclr_core.online_probe import OnlineProbe
+from drasclr_core.online_probe import OnlineProbe, TruthProbe, online_probe
+from drasclr_core.phantom_labels import DISEASES
 from drasclr_core.training import initial_encoder, pretrain
 
 SETTINGS = replace(TOY, epochs=1, probe_steps=4, probe_landmarks=2)
@@ -27,7 +31,7 @@ def changed(**changes):
 
 
 def probe(bank=None, settings=SETTINGS, participants=PARTICIPANTS):
-    return OnlineProbe(bank or toy_bank(), settings, participants, FOLDS, "plain", seed=0)
+    return OnlineProbe(bank or toy_bank(), settings, FOLDS, "plain", 0, participants)
 
 
 def encoder():
@@ -145,13 +149,13 @@ def test_the_table_must_be_there_and_hold_every_subject(tmp_path):
     table = tmp_path / "participants.tsv"
     source = {"participants": table, "folds": 2, "readout": "plain", "seed": 3}
     with pytest.raises(InputError, match=r"probe_steps needs .*participants.tsv"):
-        OnlineProbe.of_table(toy_bank(), SETTINGS, **source)
+        online_probe(toy_bank(), SETTINGS, **source)
     lines = ["participant_id\timage\tfev1pp", *(f"s{i}\ts{i}.nii\t{value}" for i, value in enumerate(FEV1PP))]
     table.write_text("\n".join(lines[:-1]) + "\n")
     with pytest.raises(InputError, match="lacks s7, of 1 subjects"):
-        OnlineProbe.of_table(toy_bank(), SETTINGS, **source)
+        online_probe(toy_bank(), SETTINGS, **source)
     table.write_text("\n".join(lines) + "\n")
-    probe = OnlineProbe.of_table(toy_bank(), SETTINGS, **source)
+    probe = online_probe(toy_bank(), SETTINGS, **source)
     assert np.isfinite(probe(encoder()))
     # Those of the tables, whatever the seed of the training.
     assert probe.folds == assign_folds([f"s{i}" for i in range(len(FEV1PP))], 2, seed=3)
@@ -162,5 +166,46 @@ def test_scans_of_a_person_share_a_fold(tmp_path):
     table = tmp_path / "participants.tsv"
     rows = [f"s{i}\ts{i}.nii\t{value}\t{'one' if i in (1, 4, 6) else ''}" for i, value in enumerate(FEV1PP)]
     table.write_text("\n".join(["participant_id\timage\tfev1pp\tperson", *rows]) + "\n")
-    found = OnlineProbe.of_table(toy_bank(), SETTINGS, participants=table, folds=3, readout="plain", seed=0).folds
+    found = online_probe(toy_bank(), SETTINGS, participants=table, folds=3, readout="plain", seed=0).folds
     assert found["s1"] == found["s4"] == found["s6"]
+
+
+# The true disease of phantoms
+
+
+def disease(subject):
+    """Return a subject's patches, of which those of landmark 3 have too little lung."""
+    lung = np.array([1000, 4000, 8000, 100])
+    return PatchDisease(20000, np.ones(4, bool), lung, {name: lung * subject // 10 for name in DISEASES})
+
+
+def test_the_true_disease_is_read_as_by_the_disease_probe():
+    bank, settings = toy_bank(), changed(probe_task="true_emphysema", probe_landmarks=4)
+    truth, found = [disease(subject) for subject in range(8)], encoder()
+    score = TruthProbe(bank, settings, FOLDS, "penalised", 0, truth)(found)
+    frozen, codes = copy.deepcopy(found).eval(), torch.tensor(bank.grid.codes).float()
+    with torch.no_grad():
+        rows = [frozen.at(codes[k])(normalise_hu(torch.from_numpy(bank.row(k)))[:, None]) for k in range(4)]
+    content = LandmarkFeatures(tuple(bank.participant_ids), torch.stack(rows, dim=1).numpy())
+    trainings = [Training(name, name, 0, content) for name in ("untrained", "this")]
+    whole = probe_disease(
+        trainings,
+        {},
+        dict(zip(bank.participant_ids, truth, strict=True)),
+        FOLDS,
+        reference="untrained",
+        readout="penalised",
+        seed=0,
+    )
+    assert score == pytest.approx(whole["targets"]["emphysema"]["r2"]["this"]["estimate"], abs=1e-6)
+
+
+def test_without_the_phantoms_the_true_disease_cannot_be_probed(tmp_path):
+    table = tmp_path / "participants.tsv"
+    table.write_text("\n".join(["participant_id\timage", *(f"s{i}\ts{i}.nii" for i in range(8))]) + "\n")
+    source = {"participants": table, "folds": 2, "readout": "plain", "seed": 3}
+    settings = changed(probe_task="true_emphysema")
+    with pytest.raises(InputError, match="true_emphysema needs phantoms and their true disease"):
+        online_probe(toy_bank(), settings, **source)
+    with pytest.raises(InputError, match="needs phantoms and .*phantom/s0: keep phantom, ingest and patches"):
+        online_probe(toy_bank(), settings, **source, truth={"phantom": tmp_path / "phantom"})

@@ -48,9 +48,9 @@ def metrics(steps=40, neighbours=2, uniformity=-1.5):
     )
 
 
-def write_training(folder, frame):
+def write_training(folder, frame, training="drasclr"):
     curves = training_curves(frame)
-    png = folder / "results/clinic/sick/runs/drasclr/training.png"
+    png = folder / f"results/clinic/sick/runs/{training}/training.png"
     write_figure(draw_training(curves), curves, png, png.with_suffix(".csv"))
     return png
 
@@ -80,7 +80,7 @@ def page(tmp_path):
         flows=[read_flow(*write_flow(tmp_path))],
         tables=[read_table(table)],
         figures=[read_figure(write_figure_with_words(tmp_path))],
-        trainings=[read_training(write_training(tmp_path, metrics()))],
+        trainings=[read_training(write_training(tmp_path, metrics(), name)) for name in ("drasclr", "drasclr/seed-1")],
         config={"seed": 0, "cohorts": {"clinic": {"participants": "<script>"}}},
         versions=package_versions(),
         commit="0123456789ab",
@@ -114,8 +114,9 @@ def test_the_picture_on_the_page_is_the_file(page, tmp_path):
     picture = (tmp_path / "results/clinic/sick/runs/drasclr/training.png").read_bytes()
     assert base64.b64decode(page.values("src")[1].partition(",")[2]) == picture
     assert picture.startswith(b"\x89PNG")
-    assert page.values("width") == ["200", "1100"]
-    assert page.values("alt") == ["Figure 9: toy", "drasclr (cohort clinic, atlas sick)"]
+    assert page.values("width") == ["200", "1100", "1100"]
+    trainings = [f"{training} (cohort clinic, atlas sick)" for training in ("drasclr", "drasclr/seed-1")]
+    assert page.values("alt") == ["Figure 9: toy", *trainings]
 
 
 def test_a_figure_has_its_notes_and_no_published_number(page):

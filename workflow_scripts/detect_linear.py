@@ -14,7 +14,8 @@ def main(job):
     device, threads = sliding["device"], sliding["threads"]
     model = load_model_to(job.input.model, device, threads) if job.input.model else None
     values = values_of_run(model, **job.params.run, block=sliding["block"])
-    patches, common = read_box_patches(job.input.patches), {**job.params.judged, "run": job.wildcards.run}
+    told = {"run": job.wildcards.run, "warnings": model.warnings if model else []}
+    patches, common = read_box_patches(job.input.patches), {**job.params.judged, **told}
     found = evaluate_linear(values, patches, stride=sliding["stride"], **common)
     for path, evaluation in zip((job.output.centrilobular, job.output.paraseptal), found, strict=True):
         write_json(path, evaluation)

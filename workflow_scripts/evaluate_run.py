@@ -8,6 +8,7 @@ from _job import run
 
 from drasclr_core import __version__
 from drasclr_core.cohort import validate_participants
+from drasclr_core.collapse import embedding_warnings
 from drasclr_core.folds import read_folds
 from drasclr_core.io import RECORD, read_json, write_json
 from drasclr_core.probes import evaluate_task
@@ -16,7 +17,8 @@ from drasclr_core.probes import evaluate_task
 def main(job):
     participants, folds = validate_participants(job.input.participants), read_folds(job.input.folds)
     features = pd.read_parquet(Path(job.input.features) / "features.parquet")
-    record = {"features": read_json(Path(job.input.features) / RECORD), "drasclr": __version__}
+    source = read_json(Path(job.input.features) / RECORD)
+    record = {"warnings": embedding_warnings(source), "features": source, "drasclr": __version__}
     common = {"run": job.wildcards.run, "readout": job.params.readout, "seed": job.params.seed}
     for path in map(Path, job.output.evaluations):
         logging.info("%s", path.stem)

@@ -7,6 +7,7 @@ from _job import run
 
 from drasclr_core import __version__
 from drasclr_core.cohort import validate_participants
+from drasclr_core.collapse import embedding_warnings
 from drasclr_core.folds import read_folds
 from drasclr_core.io import RECORD, read_json, write_json
 from drasclr_core.survival import evaluate_survival
@@ -21,8 +22,9 @@ def main(job):
         run=job.wildcards.run,
         seed=job.params.seed,
     )
-    features = read_json(Path(job.input.features) / RECORD)
-    write_json(job.output.evaluation, {**evaluation, "features": features, "drasclr": __version__})
+    source = read_json(Path(job.input.features) / RECORD)
+    record = {"warnings": embedding_warnings(source), "features": source, "drasclr": __version__}
+    write_json(job.output.evaluation, {**evaluation, **record})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from drasclr_core.model_folder import load_model_to
 def main(job):
     sliding, settings = job.params.sliding, FinetuneSettings(**job.params.settings)
     model = load_model_to(job.input.model, sliding["device"], sliding["threads"])
-    patches, common = read_box_patches(job.input.patches), {**job.params.judged, "run": job.wildcards.run}
+    told = {"run": job.wildcards.run, "warnings": model.warnings}
+    patches, common = read_box_patches(job.input.patches), {**job.params.judged, **told}
     steps = {"stride": sliding["stride"], "block": sliding["block"]}
     with atomic_directory(job.output.detectors) as folder:
         found = evaluate_finetuned(model, patches, settings, folder, **steps, **common)
