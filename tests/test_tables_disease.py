@@ -35,9 +35,11 @@ def target(less):
 
 
 def probe(less=0.0, subjects=30):
-    rows = [
-        {"name": name, "run": name.partition("/")[0], "seed": int(name.partition("/seed-")[2] or 0)} for name in ROWS
-    ]
+    rows = []
+    for name in ROWS:
+        run, _, seed = name.partition("/seed-")
+        warnings = ["it collapsed"] if name == "drasclr/seed-2" else []
+        rows.append({"name": name, "run": run, "seed": int(seed or 0), "warnings": warnings})
     return {
         "reference": "untrained",
         "rows": rows,
@@ -72,6 +74,7 @@ def test_the_page_names_each_row_and_what_learns_nothing():
     assert "| gold | accuracy | 34 | 0.250 [-0.500, 0.750] | 0.250 [-0.500, 0.750] | +0.250 [-0.500, +0.750] |" in page
     assert "its encoder saw the patches of the subjects that the probe is judged on" in page
     assert "no training saw" not in page
+    assert page.count("Warning, drasclr/seed-2: it collapsed.") == 1
     assert (
         "30 subjects, 145 patches; left out: 5 with their centre outside the scan, 2 with less than 5% of lung" in page
     )
@@ -104,7 +107,8 @@ def test_known_truth_has_each_run_disease_and_seed_once():
     keys = [(row["run"], row["disease"], row["seed"]) for row in rows]
     assert len(set(keys)) == len(keys) == len(ROWS) * 2
     assert {row["run"] for row in rows} == {"location", "histogram", "histogram3", "untrained", "drasclr"}
-    assert lines[6] == "drasclr,emphysema,2,0.5,0.4,0.55,30,0.45,0.35,0.5,80"
+    assert lines[6] == "drasclr,emphysema,2,0.5,0.4,0.55,30,0.45,0.35,0.5,80,it collapsed"
+    assert sum(bool(row["warning"]) for row in rows) == 2  # one training, two diseases
     for row in rows:
         name = row["run"] if row["seed"] == "0" else f"{row['run']}/seed-{row['seed']}"
         expected = ROWS[name] - (0.1 if row["disease"] == "ground_glass" else 0)
