@@ -1,7 +1,7 @@
 """Rows of runs with several trainings."""
 
 import pytest
-from test_tables import result, toy_file, toy_results
+from toy_tables import result, toy_file, toy_results
 
 from drasclr_core.errors import InputError
 from drasclr_core.experiments import load_experiment
