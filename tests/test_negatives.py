@@ -1,10 +1,16 @@
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from drasclr_core.batches import batches_per_landmark
+from drasclr_core.config import is_pretrained, pretrain_settings
+from drasclr_core.documents import read_yaml
 from drasclr_core.negatives import queue_shares, warn_of_stale
 from drasclr_core.settings import PretrainSettings
+
+ROOT = Path(__file__).parents[1]
 
 # landmarks, batches a visit, batch, K, epochs; unfilled, older, fresh in percent, steps between visits
 COHORTS = {
@@ -68,3 +74,19 @@ def test_a_stale_queue_is_warned_of_with_its_numbers_and_the_remedy(caplog):
 )
 def test_no_warning_where_half_is_fresh_or_no_queue_of_a_landmark_is_used(caplog, visit, changes):
     assert warned(caplog, visit, **changes) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "subjects", "landmarks"),
+    [("config.yaml", 40, 22), ("config/phantom-large.yaml", 160, 22)]
+    + [("config/copdgene.yaml", 9180, 581), ("config/mosmed.yaml", 1110, 581)],
+)
+def test_no_training_of_the_shipped_configurations_has_a_stale_queue(name, subjects, landmarks, caplog):
+    config = read_yaml(ROOT / name)
+    for run in (run for run in config["runs"] if is_pretrained(config, run)):
+        values = pretrain_settings(config, run)
+        settings = PretrainSettings(**{key: values[key] for key in values if key not in ("processes", "nodes")})
+        batches = batches_per_landmark(np.ones((landmarks, subjects), bool), settings)
+        if settings.epochs:
+            warn_of_stale(batches, settings)
+    assert [record.getMessage() for record in caplog.records] == []

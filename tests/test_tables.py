@@ -1,185 +1,22 @@
 import csv
 import io
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import yaml
+from toy_tables import DETECTION, TOY, result, toy_file, toy_results
 
 from drasclr_core.errors import InputError
-from drasclr_core.experiments import Comparison, load_comparison, load_experiment, required_results
+from drasclr_core.experiments import load_experiment, required_results
 from drasclr_core.tables import build_table, provenance_notes, table_csv, table_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE2 = ROOT / "experiments" / "table2.yaml"
-PAPER = ROOT.parent / "shared" / "paper" / "table2.csv"
-
-TOY = """
-title: Toy
-cohort: copd
-columns:
-  log_fev1pp_r2: {section: Lung function, label: "log FEV1pp, R²", task: log_fev1pp, metric: r2, format: ratio}
-  gold_accuracy_pct: {section: GOLD, label: "accuracy, %", task: gold, metric: accuracy, format: percent}
-  gold_within_one_pct: {section: GOLD, label: "within one, %", task: gold, metric: within_one, format: percent}
-rows:
-  - {label: LAA-950, run: laa950, paper: {log_fev1pp_r2: [0.44, 0.02], gold_accuracy_pct: [55.8, null]}}
-  - {label: Own idea, run: own, note: "ours alone"}
-  - {label: MoCo, group: unsupervised, run: null, paper: {gold_within_one_pct: [67.6, 1.4]}}
-"""
-
-
-def toy_file(tmp_path, text=TOY):
-    path = tmp_path / "toy.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def result(summary, n=37, readout="plain", reason=None, converged=True, variant=None, task=None, notes=()):
-    return {
-        "task": task or ("log_fev1pp" if "r2" in summary else "gold"),
-        "variant": variant,
-        "notes": list(notes),
-        "readout": readout,
-        "seed": 0,
-        "fold_count": 5,
-        "n": n,
-        "reason": reason,
-        "folds": [{"converged": converged, "metrics": dict(summary)}],
-        "summary": {metric: {"mean": mean, "sd": sd} for metric, (mean, sd) in summary.items()},
-    }
-
-
-def toy_results():
-    gold = {"accuracy": (0.5, 0.25), "within_one": (2 / 3, None)}
-    return {
-        ("laa950", "log_fev1pp"): result({"r2": (-0.001, 0.0123)}),
-        ("laa950", "gold"): result(gold, n=35),
-        ("own", "log_fev1pp"): result({"r2": (0.25, 0.1)}),
-        ("own", "gold"): result({"accuracy": (None, None), "within_one": (None, None)}, n=0, reason="no column gold"),
-    }
 
 
 @pytest.fixture
 def toy(tmp_path):
     return load_experiment(toy_file(tmp_path))
-
-
-# Experiments
-
-
-@pytest.mark.skipif(not PAPER.exists(), reason=f"the paper's tables are not at {PAPER.parent}")
-def test_table2_holds_the_papers_values_exactly():
-    experiment = load_experiment(TABLE2)
-    with PAPER.open(encoding="utf-8") as file:
-        published = list(csv.DictReader(file))
-    names = [name for name in published[0] if name not in ("method", "supervised") and not name.endswith("_sd")]
-    columns = dict(zip(experiment.columns, names, strict=True))
-    expected = {
-        row["method"]: {
-            ours: (float(row[theirs]), float(row[f"{theirs}_sd"]) if row[f"{theirs}_sd"] else None)
-            for ours, theirs in columns.items()
-            if row[theirs]
-        }
-        for row in published
-    }
-    rows = [row for row in experiment.rows if row.paper]
-    assert {row.label: row.paper for row in rows} == expected
-    assert [row.label for row in rows] == [row["method"] for row in published]
-    groups = {"no": "unsupervised", "yes": "supervised"}
-    assert {row.label: row.group for row in rows} == {row["method"]: groups[row["supervised"]] for row in published}
-
-
-def test_table2_pairs_each_column_with_the_papers():
-    columns = load_experiment(TABLE2).columns
-    meaning = [(column.task, column.metric) for column in columns.values()]
-    assert meaning == [
-        ("log_fev1pp", "r2"),
-        ("log_fev1_fvc", "r2"),
-        ("gold", "accuracy"),
-        ("gold", "within_one"),
-        ("cle", "accuracy"),
-        ("cle", "within_one"),
-        ("paraseptal", "accuracy"),
-        ("paraseptal", "within_one"),
-        ("ae_history", "accuracy"),
-    ]
-    assert all((column.format == "percent") == name.endswith("_pct") for name, column in columns.items())
-
-
-def test_table2_gives_paper_values_to_no_method_that_only_resembles_the_papers():
-    rows = {row.run: row for row in load_experiment(TABLE2).rows if row.run}
-    assert set(rows) == {"laa950", "kmeans", "patch-moco", "untrained", "drasclr"}
-    assert {run for run, row in rows.items() if row.paper} == {"laa950", "drasclr"}
-
-
-def test_required_results_name_each_evaluation_once(toy):
-    assert required_results(toy) == [
-        ("laa950", "log_fev1pp"),
-        ("laa950", "gold"),
-        ("own", "log_fev1pp"),
-        ("own", "gold"),
-    ]
-
-
-def test_experiments_load_without_heavy_imports():
-    code = "import sys; from drasclr_core import experiments; print(*sorted({m.split('.')[0] for m in sys.modules}))"
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert not {"numpy", "pandas", "sklearn", "scipy", "torch"} & set(loaded.split())
-
-
-def test_all_faults_of_the_schema_are_told_at_once(tmp_path):
-    text = TOY.replace("format: ratio", "format: decimal").replace("run: own, ", "").replace("title: Toy", "titel: Toy")
-    with pytest.raises(InputError) as error:
-        load_experiment(toy_file(tmp_path, text))
-    message = str(error.value)
-    assert "toy.yaml has faults" in message
-    assert "columns.log_fev1pp_r2.format: 'decimal' is not one of ['ratio', 'percent']" in message
-    assert "rows.1: 'run' is a required property" in message
-    assert "top level: 'title' is a required property" in message
-    assert "'titel' was unexpected" in message
-
-
-def test_all_cross_faults_are_told_at_once(tmp_path):
-    text = TOY.replace("task: log_fev1pp", "task: fev1").replace("metric: accuracy", "metric: r2")
-    text = text.replace("label: Own idea", "label: LAA-950").replace(
-        "{gold_within_one_pct: [67", "{gold_within_pct: [67"
-    )
-    with pytest.raises(InputError) as error:
-        load_experiment(toy_file(tmp_path, text))
-    message = str(error.value)
-    assert "columns.log_fev1pp_r2.task: 'fev1' is not one of log_fev1pp, log_fev1_fvc" in message
-    assert "columns.gold_accuracy_pct.metric: 'r2' is not one of accuracy, within_one" in message
-    assert "rows.1.label: 'LAA-950' already names row 0" in message
-    assert "rows.2.paper.gold_within_pct: no such column" in message
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("title: [", "not valid YAML"),
-        (TOY.replace("  gold_within_one_pct: {s", "  gold_accuracy_pct: {s"), "'gold_accuracy_pct' stands twice"),
-        ("- a list", "top level: .* is not of type 'object'"),
-        (TOY.replace("[67.6, 1.4]", "[67.6, -1.4]"), "minimum of 0"),
-        (TOY.replace("[67.6, 1.4]", "[67.6]"), "rows.2.paper.gold_within_one_pct"),
-    ],
-)
-def test_files_that_are_no_experiment_are_refused(tmp_path, text, message):
-    with pytest.raises(InputError, match=message):
-        load_experiment(toy_file(tmp_path, text))
-
-
-def test_an_absent_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"none\.yaml does not exist"):
-        load_experiment(tmp_path / "none.yaml")
-
-
-def test_the_loader_agrees_with_plain_yaml():
-    content = yaml.safe_load(TABLE2.read_text(encoding="utf-8"))
-    experiment = load_experiment(TABLE2)
-    assert [row.label for row in experiment.rows] == [row["label"] for row in content["rows"]]
-    assert list(experiment.columns) == list(content["columns"])
 
 
 # Tables
@@ -199,47 +36,6 @@ def test_csv_by_hand(toy):
         "Own idea,,own,,1,ours alone,0.25,0.1,,37,,,,,,0,,,,,,0,,",
         "MoCo,unsupervised,,,,not run here,,,,,,,,,,,,,,,,,67.6,1.4",
     ]
-
-
-def three_trainings():
-    """Return `toy_results` with three trainings of `own`, in which the features of one tell no grade."""
-    results = toy_results()
-    for number, (r2, sd, accuracy) in enumerate([(0.25, 0.1, 0.5), (0.5, 0.1, 0.75), (0.15, 0.4, None)]):
-        name = f"own/seed-{number}" if number else "own"
-        results[name, "log_fev1pp"] = result({"r2": (r2, sd)})
-        results[name, "gold"] = result({"accuracy": (accuracy, 0.125), "within_one": (accuracy, None)}, n=35)
-    return results
-
-
-def test_a_row_of_several_trainings_by_hand(toy):
-    rows = build_table(toy, three_trainings())
-    lone, own, absent = rows
-    assert [row["trainings"] for row in rows] == [1, 3, None]
-    assert own["log_fev1pp_r2_mean"] == pytest.approx((0.25 + 0.5 + 0.15) / 3)
-    assert own["log_fev1pp_r2_sd"] == pytest.approx((0.1 + 0.1 + 0.4) / 3)  # over folds: the mean of what each has
-    # Deviations of 0.25, 0.5, 0.15 from 0.3: -0.05, 0.2, -0.15; divided by n - 1 = 2.
-    assert own["log_fev1pp_r2_training_sd"] == pytest.approx(((0.05**2 + 0.2**2 + 0.15**2) / 2) ** 0.5)
-    assert own["gold_accuracy_pct_mean"] is own["gold_accuracy_pct_training_sd"] is None  # not that of the other two
-    assert own["gold_accuracy_pct_sd"] == 12.5
-    assert own["gold_accuracy_pct_n"] == 35
-    assert lone["log_fev1pp_r2_training_sd"] is absent["log_fev1pp_r2_training_sd"] is None
-    text = table_markdown(toy, rows)
-    assert "| – | Own idea | `own` | 0.30 ± 0.20 (± 0.18 over 3 trainings) | – |" in text
-    assert "| – | LAA-950 | `laa950` | 0.00 ± 0.01 | 0.44 ± 0.02 |" in text
-
-
-def test_the_spread_over_trainings_is_explained_where_there_is_one():
-    settings = {"cohort": "phantom", "config_hash": "abc"}
-    plain, several = (provenance_notes(results, **settings) for results in (toy_results(), three_trainings()))
-    (note,) = set(several) - set(plain)
-    assert "in parentheses stands the sample s.d. of the trainings' values" in note
-
-
-def test_a_training_that_lacks_an_evaluation_is_named(toy):
-    results = three_trainings()
-    del results["own/seed-2", "gold"]
-    with pytest.raises(InputError, match=r"lacks evaluations \(run / task\): own/seed-2 / gold$"):
-        build_table(toy, results)
 
 
 def test_markdown_by_hand(toy):
@@ -329,16 +125,6 @@ def test_evaluations_of_different_readouts_are_never_mixed(toy):
 
 # Variants
 
-DETECTION = """
-title: Detection
-cohort: copd
-columns:
-  f1: {section: Centrilobular, label: F1, task: centrilobular_detection, metric: f1, format: ratio}
-rows:
-  - {label: Own, group: Linear readout, run: own, variant: linear}
-  - {label: Own, group: Full fine-tuning, run: own, variant: finetuned, paper: {f1: [0.98, 0.01]}}
-"""
-
 
 def detected(variant, f1, readout):
     return result({"f1": (f1, 0.1)}, variant=variant, readout=readout, task="centrilobular_detection", notes=["Boxes."])
@@ -385,34 +171,9 @@ def test_a_footnote_says_over_how_many_folds_a_mean_is():
     assert f"own: {line}" in provenance_notes(others, cohort="phantom", config_hash="0f3a")
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            DETECTION.replace("variant: linear", "variant: nonlinear"),
-            "rows.0.variant: 'nonlinear' is not one of linear",
-        ),
-        (DETECTION.replace(", variant: linear", ""), "rows.0.variant: 'None' is not one of linear"),
-        (TOY.replace("run: own,", "run: own, variant: linear,"), "rows.1.variant: 'linear', but gold has no variants"),
-        (DETECTION.replace("Full fine-tuning", "Linear readout"), "rows.1.label: 'Own' already names row 0"),
-    ],
-)
-def test_variants_that_do_not_fit_are_refused(tmp_path, text, message):
-    with pytest.raises(InputError, match=re.escape(message)):
-        load_experiment(toy_file(tmp_path, text))
-
-
-COMPARISON = """
-title: Tests
-table: table2
-row: DrasCLR
-against: [LAA-950, Patch-wise MoCo]
-alternative: greater
-"""
-
-
-def test_a_comparison_is_read(tmp_path):
-    expected = Comparison("Tests", "table2", "DrasCLR", ("LAA-950", "Patch-wise MoCo"), "greater")
-    assert load_comparison(toy_file(tmp_path, COMPARISON)) == expected
-    with pytest.raises(InputError, match=r"alternative.*less"):
-        load_comparison(toy_file(tmp_path, COMPARISON.replace("greater", "less")))
+def test_a_collapse_is_a_footnote_of_every_table_that_uses_the_run(toy):
+    results = toy_results()
+    for name in ("log_fev1pp", "gold"):
+        results["own", name]["warnings"] = ["the training collapsed"]
+    notes = provenance_notes(results, cohort="phantom", config_hash="0")
+    assert [note for note in notes if "collapse" in note] == ["Warning, own: the training collapsed."]
