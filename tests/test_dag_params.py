@@ -8,7 +8,7 @@ import pytest
 from workflow_run import ROOT, changed, planned_jobs, pretend, tiny_config
 
 TARGETS = ("report", "qc", "results/disease_probe.md", "results/known_truth.csv")
-CONFIG = tiny_config()
+CONFIG = changed(tiny_config(), {"seed": 3, "runs.drasclr.seeds": [0, 7]})
 KINDS = {"text": str, "number": (int, float), "list": (list, tuple)}
 
 
@@ -18,6 +18,10 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("params")
     pretend(folder, CONFIG, *TARGETS)
     return folder
+
+
+def records_of(folder):
+    return [json.loads(path.read_text()) for path in (folder / ".snakemake/metadata").rglob("*") if path.is_file()]
 
 
 def kinds(params):
@@ -43,7 +47,7 @@ def test_parameters_of_one_kind_are_found():
 
 
 def test_no_two_parameters_of_a_rule_are_of_one_kind(folder):
-    records = [json.loads(path.read_text()) for path in (folder / ".snakemake/metadata").rglob("*") if path.is_file()]
+    records = records_of(folder)
     params = {(record["rule"], *record["params"]) for record in records if record["params"]}
     mistakable = set()
     for rule, *values in params:
@@ -56,6 +60,19 @@ def test_no_two_parameters_of_a_rule_are_of_one_kind(folder):
     assert {rule for rule, *_ in params} == {
         rule.split(":")[0] for rule in rules if re.search(r"\n    params:\n        [^*]", rule)
     }
+
+
+def test_trainings_have_a_seed_of_the_run_and_judgements_that_of_the_configuration(folder):
+    params = {
+        record["log"][0]: " ".join(map(str, record["params"])) for record in records_of(folder) if record["params"]
+    }
+    logs = "logs/phantom/healthy"
+    for training, seed in {"drasclr": 0, "drasclr/seed-7": 7}.items():
+        assert f'"seed": {seed},' in params[f"{logs}/pretrain_encoder/{training}.log"]
+        # To fine-tune is to train: the detectors' seed, and that of their evaluation.
+        found = re.findall(r"'seed': (\d)", params[f"{logs}/finetune_detectors/{training}.log"])
+        assert sorted(found) == sorted([str(seed), "3"])
+        assert "3" in params[f"{logs}/evaluate_run/{training}.log"].split()
 
 
 @pytest.mark.parametrize("key", ["stride", "block"])

@@ -166,6 +166,13 @@ def test_a_time_limit_cuts_trainings_into_jobs(costs_file):
     assert training.slurm_jobs == 2 + 5 + 1
 
 
+def test_each_seed_is_a_training_but_that_of_an_equal_run(costs_file):
+    more = changed(CONFIG, {"runs.drasclr.seeds": [0, 1, 2], "runs.twin.seeds": [2, 3]})
+    plans = [make_plan(config, {"study": 100}, landmarks=10, costs_file=costs_file) for config in (CONFIG, more)]
+    jobs = [{stage.rule: stage.jobs for stage in plan.stages} for plan in plans]
+    assert jobs[1] == {**jobs[0], "pretrain_encoder": 3 + 3, "embed_bank": 3 + 3}
+
+
 def test_without_a_gpu_a_training_costs_core_hours(costs_file):
     on_cpu = changed(CONFIG, {"pretrain.device": "cpu"})
     plan = make_plan(on_cpu, {"study": 100}, landmarks=10, costs_file=costs_file)
