@@ -16,7 +16,7 @@ from torch import Tensor
 from drasclr_core.box_patches import BoxPatches
 from drasclr_core.dense import block_codes, embed_windows
 from drasclr_core.encoder import PATCH_SIZE, normalise_hu
-from drasclr_core.histograms import patch_histograms
+from drasclr_core.histograms import root_histograms
 from drasclr_core.model_folder import Model
 
 LOW_ATTENUATION_HU = -950
@@ -136,8 +136,8 @@ def window_locations(patches: BoxPatches, windows: BoxGrid) -> npt.NDArray[np.fl
 
 
 def window_histograms(patches: BoxPatches, windows: BoxGrid, scales: int = 1) -> npt.NDArray[np.float32]:
-    """Return the HU histograms of each window, (M, K, scales * 30): `histograms.patch_histograms`."""
-    return np.stack([patch_histograms(seen, scales=scales) for seen in _seen(patches.hu, windows)], axis=1)
+    """Return the HU histograms of each window, (M, K, scales * 30): `histograms.root_histograms`."""
+    return np.stack([root_histograms(seen, scales=scales) for seen in _seen(patches.hu, windows)], axis=1)
 
 
 _PLAIN: dict[str, Callable[..., npt.NDArray[np.float32]]] = {

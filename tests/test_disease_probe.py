@@ -233,7 +233,7 @@ def test_histograms_of_a_bank_are_those_of_its_patches():
         patch = np.clip(bank.row(landmark)[subject], -1024, 240)
         counts, _ = np.histogram(patch, bins=30, range=(-1024, 240))
         for content in found.values():
-            np.testing.assert_allclose(content.features[subject, landmark, :30], counts / 32**3, atol=1e-6)
+            np.testing.assert_allclose(content.features[subject, landmark, :30], np.sqrt(counts / 32**3), atol=1e-6)
             assert content.participant_ids == tuple(bank.participant_ids)
 
 

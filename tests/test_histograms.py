@@ -39,7 +39,7 @@ def test_three_scales_agree_with_a_plain_loop_over_cubes():
                 ]
                 share = (sum(cube) / len(cube) + 1024) / 1264
                 shares[min(int(share * 30 + 1e-9), 29)] += 1 / len(corners)
-            np.testing.assert_allclose(row[30 * scale : 30 * scale + 30], shares, atol=1e-6)
+            np.testing.assert_allclose(row[30 * scale : 30 * scale + 30], np.sqrt(shares), atol=1e-6)
 
 
 def test_coarser_scales_see_what_a_histogram_cannot():

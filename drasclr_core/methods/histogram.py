@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drasclr_core.errors import InputError
-from drasclr_core.histograms import patch_histograms
+from drasclr_core.histograms import root_histograms
 
 if TYPE_CHECKING:
     from drasclr_core.subject import Subject
@@ -30,7 +30,7 @@ class MeanHistogram:
         """Learn nothing."""
 
     def embed(self, subject: "Subject") -> npt.NDArray[np.float32]:
-        """Return the (30 * scales,) shares, the mean over the valid patches.
+        """Return the (30 * scales,) roots of shares, the mean over the valid patches.
 
         Raises
         ------
@@ -39,7 +39,7 @@ class MeanHistogram:
         """
         if not subject.valid.any():
             raise InputError(f"{subject.participant_id} has no valid patch: exclude it.")
-        histograms = patch_histograms(subject.patches[subject.valid], scales=self.scales)
+        histograms = root_histograms(subject.patches[subject.valid], scales=self.scales)
         return np.asarray(histograms.mean(axis=0))
 
 
