@@ -11,6 +11,14 @@ from workflow_run import snakemake, succeeded, tiny_config
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_modifyitems(items):
+    """Keep in one of several processes what shares a costly fixture: a module, the finished workflow, the cluster."""
+    for item in items:
+        shared = "finished" if "finished" in item.fixturenames else item.path.name
+        group = "slurm" if item.path.parent.name == "slurm" else shared
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def same_locale():
     """Undo what writing DICOM as JPEG does: ITK sets the locale C, and Python reads text as ASCII from then on."""
