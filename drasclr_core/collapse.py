@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ class Collapse:
 
     steps: int
     _step: int = 0
-    _begin: int | None = None
+    _begin: int = 0
+    _uniformity: list[float] = field(default_factory=list)  # of the stretch of collapsed rows in hand
+    _rank: list[float] = field(default_factory=list)
     _warning: str | None = None
 
     @property
@@ -45,21 +47,28 @@ class Collapse:
             in files of earlier versions.
         """
         before, self._step = self._step, int(row["step"])
-        uniformity, rank = _number(row.get("uniformity")), _number(row.get("effective_rank"))
-        if not (uniformity > UNIFORMITY or rank < EFFECTIVE_RANK):  # false of NaN, which says nothing
-            self._begin = None
+        uniformity, rank = _number(row.get("uniformity"), -math.inf), _number(row.get("effective_rank"), math.inf)
+        if not (uniformity > UNIFORMITY or rank < EFFECTIVE_RANK):
+            self._uniformity, self._rank = [], []
             return False
-        first = self._begin is None
-        self._begin = before if self._begin is None else self._begin
+        if not self._uniformity:
+            self._begin = before
+        self._uniformity.append(uniformity)
+        self._rank.append(rank)
         if self._step - self._begin < SHARE * self.steps:
             return False
-        known = not first and before - self._begin >= SHARE * self.steps
-        self._warning = (
+        self._warning = self._told()
+        return before - self._begin < SHARE * self.steps
+
+    def _told(self) -> str:
+        highest, lowest = max(self._uniformity), min(self._rank)
+        point = f"one point (uniformity up to {highest:.2f}; above {UNIFORMITY} is a collapse)"
+        line = f"one line (effective rank down to {lowest:.1f}; below {EFFECTIVE_RANK:g} is a collapse)"
+        places = [point] * (highest > UNIFORMITY) + [line] * (lowest < EFFECTIVE_RANK)
+        return (
             f"the training collapsed: from step {self._begin + 1} to {self._step} of {self.steps} the features of "
-            f"different subjects were nearly one point (uniformity {uniformity:.2f}; above {UNIFORMITY} is a collapse) "
-            f"or one line (effective rank {rank:.1f}; below {EFFECTIVE_RANK:g})"
+            f"different subjects were nearly {', '.join(places)}"
         )
-        return not known
 
 
 def collapse_of(rows: Sequence[Mapping[str, Any]]) -> str | None:
@@ -81,5 +90,7 @@ def embedding_warnings(record: Mapping[str, Any]) -> list[str]:
     return list(record.get("model", {}).get("warnings", []))
 
 
-def _number(cell: Any) -> float:
-    return math.nan if cell in (None, "") else float(cell)
+def _number(cell: Any, unknown: float) -> float:
+    """Return the number in a cell; `unknown`, which is no collapse, where there is none."""
+    value = math.nan if cell in (None, "") else float(cell)
+    return unknown if math.isnan(value) else value
