@@ -11,6 +11,7 @@ from workflow_run import snakemake, succeeded, tiny_config
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Keep in one of several processes what shares a costly fixture: a module, the finished workflow, the cluster."""
     for item in items:
