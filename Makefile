@@ -10,7 +10,7 @@ lint:
 	$(MAKE) --no-print-directory docs
 
 test:
-	pytest -n 2 --dist loadgroup
+	pytest -n 2
 
 # Builds the site into site/; a link, an anchor or a name of the library that leads nowhere fails. No network needed.
 docs:

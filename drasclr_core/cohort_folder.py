@@ -101,8 +101,15 @@ def _row(scan: Path, name: str, root: Path, target: Path) -> dict[str, str]:
     parts = _names(scan, root)
     for place, part in enumerate(parts):
         if label := _SUBJECT.match(part):
-            return {**row, PERSON: "/".join([*parts[:place], label[0]])}
+            return {**row, PERSON: "/".join([*_dataset(parts[:place]), label[0]])}
     return row
+
+
+def _dataset(folders: list[str]) -> list[str]:
+    """Return the folders above a subject's that tell one data set from another: BIDS' own, raw or derived, do not."""
+    if "derivatives" in folders:
+        return folders[: folders.index("derivatives")]
+    return folders[:-1] if folders[-1:] in (["rawdata"], ["sourcedata"]) else folders
 
 
 def _ids(scans: list[Path], root: Path) -> dict[Path, str]:

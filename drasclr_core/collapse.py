@@ -12,7 +12,7 @@ UNIFORMITY = -0.2
 EFFECTIVE_RANK = 2.0
 """Below it the features h of a batch hardly leave a line."""
 SHARE = 0.1
-"""Share of the training that it must last for, without a break."""
+"""Share of the training's steps from which on it is told."""
 
 
 @dataclass
@@ -27,18 +27,26 @@ class Collapse:
 
     steps: int
     _step: int = 0
-    _begin: int = 0
-    _uniformity: list[float] = field(default_factory=list)  # of the stretch of collapsed rows in hand
-    _rank: list[float] = field(default_factory=list)
-    _warning: str | None = None
+    _collapsed: int = 0  # steps, of the rows so far
+    _places: list[tuple[int, int]] = field(default_factory=list)  # first and last step of each collapsed row
+    _uniformity: float = -math.inf
+    _rank: float = math.inf
 
     @property
     def warning(self) -> str | None:
-        """What was found so far, of the last long enough stretch of collapsed rows; None without one."""
-        return self._warning
+        """What is to be said of the rows so far; None where they did not collapse for long enough."""
+        if not self._places or self._collapsed < SHARE * self.steps:
+            return None
+        point = f"one point (uniformity up to {self._uniformity:.2f}; above {UNIFORMITY} is a collapse)"
+        line = f"one line (effective rank down to {self._rank:.1f}; below {EFFECTIVE_RANK:g} is a collapse)"
+        found = [point] * (self._uniformity > UNIFORMITY) + [line] * (self._rank < EFFECTIVE_RANK)
+        return (
+            f"the training collapsed: in {self._collapsed} of {self.steps} steps, from {self._places[0][0]} to "
+            f"{self._places[-1][1]}, the features of different subjects were nearly {', '.join(found)}"
+        )
 
     def add(self, row: Mapping[str, Any]) -> bool:
-        """Take the next row; return whether with it a stretch has become long enough.
+        """Take the next row; return whether with it there is a warning for the first time.
 
         Parameters
         ----------
@@ -46,29 +54,14 @@ class Collapse:
             ``step``, ``uniformity`` and ``effective_rank``, numbers or text. A column may be missing, as the last is
             in files of earlier versions.
         """
-        before, self._step = self._step, int(row["step"])
+        known, before, self._step = self.warning, self._step, int(row["step"])
         uniformity, rank = _number(row.get("uniformity"), -math.inf), _number(row.get("effective_rank"), math.inf)
         if not (uniformity > UNIFORMITY or rank < EFFECTIVE_RANK):
-            self._uniformity, self._rank = [], []
             return False
-        if not self._uniformity:
-            self._begin = before
-        self._uniformity.append(uniformity)
-        self._rank.append(rank)
-        if self._step - self._begin < SHARE * self.steps:
-            return False
-        self._warning = self._told()
-        return before - self._begin < SHARE * self.steps
-
-    def _told(self) -> str:
-        highest, lowest = max(self._uniformity), min(self._rank)
-        point = f"one point (uniformity up to {highest:.2f}; above {UNIFORMITY} is a collapse)"
-        line = f"one line (effective rank down to {lowest:.1f}; below {EFFECTIVE_RANK:g} is a collapse)"
-        places = [point] * (highest > UNIFORMITY) + [line] * (lowest < EFFECTIVE_RANK)
-        return (
-            f"the training collapsed: from step {self._begin + 1} to {self._step} of {self.steps} the features of "
-            f"different subjects were nearly {', '.join(places)}"
-        )
+        self._collapsed += self._step - before
+        self._places = [*self._places[:1], (before + 1, self._step)]
+        self._uniformity, self._rank = max(self._uniformity, uniformity), min(self._rank, rank)
+        return known is None and self.warning is not None
 
 
 def collapse_of(rows: Sequence[Mapping[str, Any]]) -> str | None:

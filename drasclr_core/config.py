@@ -217,6 +217,8 @@ def _unseen_faults(config: Config) -> Iterator[str]:
     if max(phantom.get("first", 1), other.get("first", 1)) <= last:
         beyond = _phantom_numbers(other)[-1] + 1
         yield f"roles.{UNSEEN}: {name} shares phantom {last} with {trained}; let its phantom.first be {beyond} or more"
+    elif name in studied_cohorts(config):
+        yield f"roles.{UNSEEN}: encoders are trained on {name}, for it has another role too; name another cohort"
     if config["evaluation"]["folds"] > phantom["subjects"]:
         yield f"evaluation.folds: {config['evaluation']['folds']}, but {name} has {phantom['subjects']} participants"
 

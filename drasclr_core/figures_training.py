@@ -16,6 +16,8 @@ MEASURES = {
     "relative": {"loss_local_relative": "local", "loss_neighbour_relative": "neighbour"},
     "rate": {"learning_rate": "learning rate"},
     "top1": {"top1_accuracy": "negatives of the loss", "top1_fresh": "fresh keys"},
+    "win": {"win_rate": "negatives of the loss", "win_rate_fresh": "fresh keys"},
+    "age": {"negatives_age": "age of the negatives"},
     "uniformity": {"uniformity": "uniformity"},
     "rank": {"effective_rank": "effective rank"},
 }
@@ -24,11 +26,13 @@ TITLES = {
     "relative": "loss / log(n+1)",
     "rate": "learning rate",
     "top1": "top-1 accuracy",
+    "win": "win rate",
+    "age": "age of the negatives (steps)",
     "uniformity": "uniformity",
     "rank": "effective rank of h",
 }
-LIMITS = {"relative": 1.0, "uniformity": UNIFORMITY, "rank": EFFECTIVE_RANK}
-"""Dotted lines: features that are all alike; a collapse above; a collapse below."""
+LIMITS = {"relative": 1.0, "win": 0.5, "uniformity": UNIFORMITY, "rank": EFFECTIVE_RANK}
+"""Dotted lines: features that are all alike; chance; a collapse above; a collapse below."""
 
 
 def training_curves(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -56,7 +60,7 @@ def training_curves(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_training(curves: pd.DataFrame) -> Figure:
-    """Return six panels over the steps: losses, losses over log(n+1), learning rate; top-1, uniformity, effective rank.
+    """Return a panel over the steps for each of `MEASURES`.
 
     Parameters
     ----------
@@ -64,7 +68,7 @@ def draw_training(curves: pd.DataFrame) -> Figure:
         From `training_curves`.
     """
     figure = new_figure(11, 5.2)
-    panels = dict(zip(MEASURES, figure.subplots(2, 3).flat, strict=True))
+    panels = dict(zip(MEASURES, figure.subplots(2, 4).flat, strict=True))
     for panel, measures in MEASURES.items():
         axes = panels[panel]
         for colour, (name, label) in zip(COLOURS, measures.items(), strict=False):

@@ -142,7 +142,7 @@ def _counts(results: Sequence[Mapping[str, Any]]) -> str:
     counted: dict[str, dict[str, set[int]]] = {}
     for result in results:
         if not result["reason"]:  # whose n is of nothing in the table
-            counted.setdefault(result["task"], {}).setdefault(result["variant"] or "", set()).add(result["n"])
+            counted.setdefault(result["task"], {}).setdefault(result["variant"] or "", set()).add(_subjects(result))
     counts = []
     for task, variants in sorted(counted.items()):
         ranges = {name: _range(numbers) for name, numbers in sorted(variants.items())}
@@ -150,6 +150,12 @@ def _counts(results: Sequence[Mapping[str, Any]]) -> str:
         by_variant = ", ".join(f"{name} {numbers}" for name, numbers in ranges.items())
         counts.append(f"{task} {next(iter(ranges.values()))}" if alike else f"{task} ({by_variant})")
     return ", ".join(counts) or "none"
+
+
+def _subjects(result: Mapping[str, Any]) -> int:
+    """Return how many people the scans of an evaluation are of; n where they are not counted."""
+    persons = {person for fold in result["folds"] for person in fold.get("persons", [])}
+    return len(persons) or result["n"]
 
 
 def _notes(results: Results) -> Iterator[str]:

@@ -144,10 +144,10 @@ def _notes(probes: Mapping[str, Mapping[str, Any]], hashes: Mapping[str, str]) -
         f"In brackets {first['level']:.0%} intervals: percentiles of {first['resamples']} bootstrap resamples of whole "
         "subjects, the same for every row, the probes not fitted again."
     )
-    if all(found["n"] == 1 for found in first["targets"][EMPHYSEMA]["over_trainings"].values()):
+    if alone := [run for run, found in first["targets"][EMPHYSEMA]["over_trainings"].items() if found["n"] == 1]:
         yield (
-            "They cover the choice of subjects, not the chance of a training, of which there is one a run: give runs "
-            "several `seeds`."
+            f"They cover the choice of subjects, not the chance of a training, of which there is one of "
+            f"{', '.join(alone)}: give runs several `seeds`."
         )
     for row in first["rows"]:
         for warning in row["warnings"]:

@@ -198,10 +198,12 @@ class Telemetry:
             if row[name] is not None:
                 self._board.add_scalar(name, row[name], row["step"])
         logger.info(
-            "step %d of %d: local loss %.3f, neighbouring loss %.3f, top-1 %s (fresh %s), uniformity %.2f, effective "
-            "rank %.1f, %.0f patches/s, waiting %.0f %%",
+            "step %d of %d: local loss %.3f, neighbouring loss %.3f, top-1 %s (fresh %s), win rate %s (fresh %s), "
+            "negatives' age %s, uniformity %.2f, effective rank %.1f, %.0f patches/s, waiting %.0f %%",
             *(row["step"], self.steps, row["loss_local"], row["loss_neighbour"]),
-            *(_told(row["top1_accuracy"]), _told(row["top1_fresh"]), row["uniformity"], row["effective_rank"]),
+            *(_told(row[name]) for name in ("top1_accuracy", "top1_fresh", "win_rate", "win_rate_fresh")),
+            *("-" if row["negatives_age"] is None else f"{row['negatives_age']:.0f}",),
+            *(row["uniformity"], row["effective_rank"]),
             *(row["patches_per_second"], 100 * row["waiting_share"]),
         )
         if self._collapse.add(row):

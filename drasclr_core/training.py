@@ -118,7 +118,10 @@ class _Loop:
         self.rows = Rows(self.bank, self.settings, self.processes, self.device)
         encoder = initial_encoder(self.settings)
         self.contrast = Contrast(encoder, grid.codes, grid.neighbours, self.settings, self.processes, self.device)
-        self.epoch_steps = int(batches_per_landmark(self.bank.valid, self.settings).sum())
+        batches = batches_per_landmark(self.bank.valid, self.settings)
+        if self.settings.epochs and self._leads:
+            warn_of_stale(batches, self.settings)
+        self.epoch_steps = int(batches.sum())
         self.steps = self.settings.epochs * self.epoch_steps
         self.telemetry = Telemetry(self.work, self.settings, self.steps, active=self._leads)
         self._wishes = torch.zeros(())
@@ -282,7 +285,5 @@ def _check(bank: Bank, settings: PretrainSettings, device: torch.device) -> None
             f"No landmark has {settings.batch_size // settings.groups} valid subjects in each of "
             f"{settings.groups} groups: make pretrain.batch_size or pretrain.groups smaller."
         )
-    if settings.epochs:
-        warn_of_stale(counts, settings)
     if settings.epochs and not counts.all():
         logger.warning("landmarks %s have too few valid subjects and are not trained on", np.flatnonzero(counts == 0))

@@ -98,9 +98,14 @@ def reference_evaluations(wildcards):
 
 
 def disease_settings(wildcards):
-    runs = runs_on(config["runs"][PRIMARY_RUN]["atlas"])
+    cohort, runs = config["roles"]["copd"], runs_on(
+        config["runs"][PRIMARY_RUN]["atlas"]
+    )
     return {
         "primary": PRIMARY_RUN,
-        "cohorts": {each: config_hash(each, runs) for each in probed_cohorts()},
+        "cohorts": {
+            each: digest([config_hash(name, runs) for name in {cohort: 0, each: 0}])
+            for each in probed_cohorts()
+        },
         "seed": config["seed"],
     }

@@ -89,7 +89,7 @@ def decisive_settings(training):
 
 def method_code(wildcards):
     method = run_settings(wildcards.run)["method"]
-    return core("methods/__init__", f"methods/{method}")
+    return core("methods/__init__", f"methods/{method}", "histograms")
 
 
 def run_params(wildcards):

@@ -5,19 +5,26 @@ import os
 from pathlib import Path
 
 import pytest
-from workflow_run import snakemake, succeeded, tiny_config
+from workflow_run import ROOT, snakemake, succeeded, tiny_config
+from xdist.scheduler import LoadScopeScheduling
 
 # Two test processes on two cores must not fight over threads; set before numpy and torch start theirs.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """Keep in one of several processes what shares a costly fixture: a module, the finished workflow, the cluster."""
-    for item in items:
-        shared = "finished" if "finished" in item.fixturenames else item.path.name
-        group = "slurm" if item.path.parent.name == "slurm" else shared
-        item.add_marker(pytest.mark.xdist_group(group))
+class SharedFixturesTogether(LoadScopeScheduling):
+    """Gives one of several processes whole modules, all that use the finished workflow, and all of the cluster's."""
+
+    def _split_scope(self, nodeid):
+        module = nodeid.partition("::")[0]
+        if module.startswith("tests/slurm/"):
+            return "slurm"
+        return "finished" if "(finished" in (ROOT / module).read_text(encoding="utf-8") else module
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return SharedFixturesTogether(config, log)
 
 
 @pytest.fixture(autouse=True)

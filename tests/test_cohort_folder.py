@@ -70,6 +70,7 @@ def test_names_after_bids_tell_whose_a_scan_is_and_no_others(root, tmp_path):
     put(root, *(f"sub-01/ses-{visit}/sub-01_ses-{visit}_ct.nii.gz" for visit in "ab"), "sub-02/ct.nii.gz")
     put(root, "site/sub-01/x.nii.gz", "flat/sub-3_ses-1.nii", "flat/sub-3_ses-2.nii", "flat/subject-4.nii", "P5/y.nii")
     put(root, "sub-6/series/0001", content=DICOM)
+    put(root, "bids/rawdata/sub-7/a.nii", "bids/derivatives/resampled/sub-7/b.nii")
     _, lines = table(root)
     rows = read_participant_rows(tmp_path / "participants.tsv")
     assert {row["image"].removeprefix("scans/"): row["person"] for row in rows} == {
@@ -82,8 +83,10 @@ def test_names_after_bids_tell_whose_a_scan_is_and_no_others(root, tmp_path):
         "flat/subject-4.nii": "",
         "P5/y.nii": "",
         "sub-6/series": "sub-6",
+        "bids/rawdata/sub-7/a.nii": "bids/sub-7",
+        "bids/derivatives/resampled/sub-7/b.nii": "bids/sub-7",
     }
-    assert lines[1] == "  7 scans of 5 persons, by names after BIDS (sub-LABEL)"
+    assert lines[1] == "  9 scans of 6 persons, by names after BIDS (sub-LABEL)"
 
 
 def test_letters_that_no_id_may_hold_are_replaced(root):

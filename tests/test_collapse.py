@@ -14,20 +14,26 @@ SOUND, POINT, LINE = (-1.0, 9.0), (-0.1, 9.0), (-1.0, 1.5)
 
 
 @pytest.mark.parametrize(
-    ("cells", "span"),
+    ("cells", "told"),
     [
         ([SOUND] * 20, None),
         ([POINT] + [SOUND] * 19, None),  # less than a tenth
-        ([SOUND, POINT, SOUND, LINE] * 5, None),  # never long enough at a time
-        ([SOUND] * 4 + [POINT, LINE] + [SOUND] * 14, (41, 60)),
-        ([SOUND] * 15 + [LINE] * 5, (151, 200)),
-        ([(0.0, 0.0)] * 20, (1, 200)),
+        ([SOUND, POINT, SOUND, LINE] * 5, "in 100 of 200 steps, from 11 to 200,"),  # also now and then
+        ([SOUND] * 4 + [POINT, LINE] + [SOUND] * 14, "in 20 of 200 steps, from 41 to 60,"),
+        ([SOUND] * 15 + [LINE] * 5, "in 50 of 200 steps, from 151 to 200,"),
+        ([(0.0, 0.0)] * 20, "in 200 of 200 steps, from 1 to 200,"),
     ],
 )
-def test_a_collapse_lasts_a_tenth_of_the_training(cells, span):
+def test_a_collapse_lasts_a_tenth_of_the_training(cells, told):
     found = collapse_of(rows(*cells))
-    assert (found is None) == (span is None)
-    assert span is None or f"from step {span[0]} to {span[1]} of 200" in found
+    assert (found is None) == (told is None)
+    assert told is None or told in found
+
+
+def test_a_collapse_is_to_a_point_or_to_a_line():
+    point, line = (collapse_of(rows(*[cell] * 20)) for cell in (POINT, LINE))
+    assert point.endswith("were nearly one point (uniformity up to -0.10; above -0.2 is a collapse)")
+    assert line.endswith("were nearly one line (effective rank down to 1.5; below 2 is a collapse)")
 
 
 def test_what_is_undefined_is_no_collapse():
@@ -38,7 +44,7 @@ def test_what_is_undefined_is_no_collapse():
 def test_the_default_run_of_an_earlier_version_would_have_raised_the_alarm(tmp_path):
     path = tmp_path / "metrics.csv"
     path.write_text(DEFAULT_RUN)
-    assert "from step 11 to 176 of 176" in read_collapse(path)
+    assert "in 166 of 176 steps, from 11 to 176," in read_collapse(path)
 
 
 # Of metrics.csv, to four digits: the columns after the losses.

@@ -131,6 +131,10 @@ NO_PHANTOM = "and only a phantom's true disease is known: name a phantom cohort 
         ({**CLINIC, "roles.unseen": "clinic"}, f"roles.unseen: roles.unseen is clinic, {NO_PHANTOM}"),
         ({**CLINIC, "roles.copd": "clinic"}, f"roles.unseen: roles.copd is clinic, {NO_PHANTOM}"),
         ({"roles.copd": None}, f"roles.unseen: roles.copd is None, {NO_PHANTOM}"),
+        (
+            {"roles.covid": "unseen"},
+            "roles.unseen: encoders are trained on unseen, for it has another role too; name another cohort",
+        ),
         ({"roles.unseen": "nobody"}, "roles.unseen: 'nobody' is not one of cohorts (phantom, unseen)"),
         (
             {"roles.unseen": "phantom"},

@@ -12,6 +12,8 @@ from drasclr_core.folds import write_folds
 from drasclr_core.probes import evaluate_task
 from drasclr_core.tasks import TASKS
 
+RECORD = {"model": {"warnings": ["the training collapsed"]}}
+
 
 def test_a_job_writes_each_task_as_if_it_were_evaluated_alone(tmp_path):
     participants, features, folds = cohort(count=30)
@@ -19,7 +21,7 @@ def test_a_job_writes_each_task_as_if_it_were_evaluated_alone(tmp_path):
     write_folds(folds, tmp_path / "folds.tsv")
     (tmp_path / "features").mkdir()
     features.to_parquet(tmp_path / "features/features.parquet", index=False)
-    (tmp_path / "features/record.json").write_text('{"made": "up"}', encoding="utf-8")
+    (tmp_path / "features/record.json").write_text(json.dumps(RECORD), encoding="utf-8")
     job = {
         "input": {"participants": "participants.tsv", "folds": "folds.tsv", "features": "features"},
         "output": {"evaluations": [f"eval/{task}.json" for task in TASKS]},
@@ -33,4 +35,5 @@ def test_a_job_writes_each_task_as_if_it_were_evaluated_alone(tmp_path):
         alone = evaluate_task(task, participants, features, folds, run="drasclr/seed-1", readout="plain", seed=3)
         assert alone["reason"] is None
         told = json.loads((tmp_path / f"eval/{task}.json").read_text(encoding="utf-8"))
-        assert told == {**json.loads(json.dumps(alone)), "features": {"made": "up"}, "drasclr": __version__}
+        record = {"warnings": ["the training collapsed"], "features": RECORD, "drasclr": __version__}
+        assert told == {**json.loads(json.dumps(alone)), **record}

@@ -41,6 +41,9 @@ def metrics(steps=40, neighbours=2, uniformity=-1.5):
             "loss_neighbour_relative": [(4.5 - s / 200) / 5 * bool(neighbours) for s in step],
             "top1_accuracy": [s / 1000 for s in step],
             "top1_fresh": [s / 2000 for s in step],
+            "win_rate": [0.6] * steps,
+            "win_rate_fresh": [0.55] * steps,
+            "negatives_age": [22.0] * steps,
             "uniformity": [uniformity] * steps,
             "effective_rank": [6.0] * steps,
             "learning_rate": [0.03 - s / 20000 for s in step],
@@ -185,7 +188,7 @@ def test_a_run_without_neighbours_shows_and_tells_no_neighbour_loss():
 def test_a_collapse_is_told_below_the_curves():
     sound, collapsed = (describe_training(training_curves(metrics(uniformity=value))) for value in (-1.5, -0.05))
     assert len(sound) == 1
-    assert collapsed[1].startswith("Warning: the training collapsed: from step 1 to 400 of 400")
+    assert collapsed[1].startswith("Warning: the training collapsed: in 400 of 400 steps, from 1 to 400,")
 
 
 def test_an_encoder_that_was_not_trained_has_empty_curves():

@@ -96,7 +96,7 @@ def test_one_training_a_run_is_said_to_be_one():
         for over in found["over_trainings"].values():
             over["n"] = 1
     page = page_of(toys=once)
-    assert "not the chance of a training, of which there is one a run" in page
+    assert "not the chance of a training, of which there is one of untrained, drasclr" in page
     assert "over trainings" not in page.lower()
 
 

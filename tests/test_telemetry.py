@@ -94,7 +94,7 @@ def test_a_collapse_is_told_once_and_again_after_an_interruption(tmp_path, clock
             clock.now += 1
             run.add(step, measures(1.0, potential=1.0))
             run.write_due(step, 0.1)
-    assert [text[:50] for text in warnings(caplog)] == ["the training collapsed: from step 1 to 4 of 40 the"]
+    assert [text[:50] for text in warnings(caplog)] == ["the training collapsed: in 4 of 40 steps, from 1 t"]
     caplog.clear()
     with opened(tmp_path, steps=40, step=2) as run:
         for step in range(3, 7):
