@@ -24,6 +24,7 @@ class SharedFixturesTogether(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
+    config.option.loadscopereorder = False  # by the number of tests: the cluster's, which take longest, would come last
     return SharedFixturesTogether(config, log)
 
 
