@@ -62,7 +62,7 @@ def test_each_seed_is_probed_beside_the_untrained_of_its_seed(tmp_path):
         ({"cohorts.clinic": {"participants": "clinic.tsv"}, "roles": {"copd": "clinic"}}, "a phantom in roles.copd"),
         ({"runs.drasclr.seeds": [0, 1]}, "runs.untrained.seeds lacks 1, a seed of runs.drasclr"),
         ({"runs.untrained": None}, "needs runs.drasclr and runs.untrained"),
-        ({"runs.untrained.method": "kmeans", "runs.untrained.params": {}}, "both of the method drasclr"),
+        ({"runs.untrained": {"method": "kmeans", "atlas": "healthy"}}, "both of the method drasclr"),
     ],
 )
 def test_the_probe_says_what_it_lacks(tmp_path, changes, message):

@@ -8,7 +8,7 @@ import pytest
 from workflow_run import ROOT, changed, planned_jobs, pretend, tiny_config
 
 TARGETS = ("report", "qc", "results/disease_probe.md", "results/known_truth.csv")
-CONFIG = changed(tiny_config(), {"seed": 3, "runs.drasclr.seeds": [0, 7]})
+CONFIG = changed(tiny_config(), {"seed": 3, "runs.drasclr.seeds": [0, 7], "runs.untrained.seeds": [0, 7]})
 KINDS = {"text": str, "number": (int, float), "list": (list, tuple)}
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -98,8 +100,6 @@ def test_a_model_of_other_landmarks_is_refused(model, monkeypatch, tmp_path):
     bank = toy_bank()
     moved = toy_grid()
     moved.points_mm[0] += 0.5
-    monkeypatch.setattr(
-        embedding, "open_bank", lambda path: type(bank)(bank.hu, bank.valid, bank.participant_ids, moved)
-    )
+    monkeypatch.setattr(embedding, "open_bank", lambda path: replace(bank, grid=moved))
     with pytest.raises(InputError, match="other landmarks"):
         embed_to_folder("bank", model, tmp_path / "features", threads=1)
