@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +28,22 @@ class Collapse:
     steps: int
     _step: int = 0
     _collapsed: int = 0  # steps, of the rows so far
-    _places: list[tuple[int, int]] = field(default_factory=list)  # first and last step of each collapsed row
+    _first: int = 0  # and the last of these
+    _last: int = 0
     _uniformity: float = -math.inf
     _rank: float = math.inf
 
     @property
     def warning(self) -> str | None:
         """What is to be said of the rows so far; None where they did not collapse for long enough."""
-        if not self._places or self._collapsed < SHARE * self.steps:
+        if not self._collapsed or self._collapsed < SHARE * self.steps:
             return None
         point = f"one point (uniformity up to {self._uniformity:.2f}; above {UNIFORMITY} is a collapse)"
         line = f"one line (effective rank down to {self._rank:.1f}; below {EFFECTIVE_RANK:g} is a collapse)"
         found = [point] * (self._uniformity > UNIFORMITY) + [line] * (self._rank < EFFECTIVE_RANK)
         return (
-            f"the training collapsed: in {self._collapsed} of {self.steps} steps, from {self._places[0][0]} to "
-            f"{self._places[-1][1]}, the features of different subjects were nearly {', '.join(found)}"
+            f"the training collapsed: in {self._collapsed} of {self.steps} steps, from {self._first} to "
+            f"{self._last}, the features of different subjects were nearly {', '.join(found)}"
         )
 
     def add(self, row: Mapping[str, Any]) -> bool:
@@ -59,7 +60,7 @@ class Collapse:
         if not (uniformity > UNIFORMITY or rank < EFFECTIVE_RANK):
             return False
         self._collapsed += self._step - before
-        self._places = [*self._places[:1], (before + 1, self._step)]
+        self._first, self._last = self._first or before + 1, self._step
         self._uniformity, self._rank = max(self._uniformity, uniformity), min(self._rank, rank)
         return known is None and self.warning is not None
 

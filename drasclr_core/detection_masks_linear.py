@@ -85,9 +85,8 @@ def judge_linear_masks(
     return {"n": count, "pooled": {subtype: pooled_figures(metrics) for subtype, metrics in found.items()}}
 
 
-def lung_windows(subject: Subject, grid: LandmarkGrid, stride: int) -> Iterator[BoxPatches]:
-    """Yield the windows at `dense.window_voxels` of a subject, some at a time, as patches of boxes one voxel wide."""
-    voxels = window_voxels(sitk.GetArrayViewFromImage(subject.lungs), stride)
+def lung_windows(subject: Subject, grid: LandmarkGrid, voxels: npt.NDArray[np.int64]) -> Iterator[BoxPatches]:
+    """Yield the windows at a subject's voxels, (n, 3), some at a time, as patches of boxes one voxel wide."""
     codes = window_codes(voxels, subject.ct, subject.transform, grid)
     centres_mm = np.array([subject.ct.TransformIndexToPhysicalPoint(voxel[::-1].tolist()) for voxel in voxels])
     volumes = [sitk.GetArrayViewFromImage(image) for image in (subject.ct, subject.lungs)]
@@ -129,9 +128,9 @@ def _judge_subject(
     stride: int,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     lungs = sitk.GetArrayViewFromImage(subject.lungs)
-    windows = lung_windows(subject, grid, stride)
-    features = np.concatenate([values(part, BoxGrid.centre(part))[:, 0] for part in windows]).astype(np.float64)
     voxels, labels = window_voxels(lungs, stride), true_labels(truth, subject.ct)
+    windows = lung_windows(subject, grid, voxels)
+    features = np.concatenate([values(part, BoxGrid.centre(part))[:, 0] for part in windows]).astype(np.float64)
     for subtype, detector in detectors.items():
         probability = detector.predict_proba(features)[:, 1:].astype(np.float32)
         spread = DenseValues(voxels, probability, stride).spread(lungs > 0)[0]

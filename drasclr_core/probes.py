@@ -2,13 +2,17 @@
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from drasclr_core import __version__
+from drasclr_core.collapse import embedding_warnings
 from drasclr_core.errors import InputError
+from drasclr_core.io import RECORD, read_json
 from drasclr_core.metrics import METRICS, mean_and_sd
 from drasclr_core.persons import person_indices, person_notes, table_persons
 from drasclr_core.readout import MAX_ITERATIONS, choose_penalty, fit_readout
@@ -180,6 +184,12 @@ def _evaluate_fold(
         "penalty": penalty,
         "converged": converged,
     }
+
+
+def provenance_of(features: str | Path) -> dict[str, Any]:
+    """Return what an evaluation says of the features folder that it read: ``warnings``, ``features``, ``drasclr``."""
+    record = read_json(Path(features) / RECORD)
+    return {"warnings": embedding_warnings(record), "features": record, "drasclr": __version__}
 
 
 def check_features(features: pd.DataFrame, folds: Mapping[str, int], fewest: int = 1) -> None:

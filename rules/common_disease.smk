@@ -104,7 +104,9 @@ def disease_settings(wildcards):
     return {
         "primary": PRIMARY_RUN,
         "cohorts": {
-            each: digest([config_hash(name, runs) for name in {cohort: 0, each: 0}])
+            each: digest(
+                [config_hash(name, runs) for name in dict.fromkeys([cohort, each])]
+            )
             for each in probed_cohorts()
         },
         "seed": config["seed"],

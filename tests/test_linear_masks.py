@@ -11,6 +11,7 @@ from toy_bank import toy_grid
 
 from drasclr_core import detection_masks_linear
 from drasclr_core.box_windows import BoxGrid, values_of_run
+from drasclr_core.dense import window_voxels
 from drasclr_core.detection_masks_linear import judge_linear_masks, lung_windows
 
 EDGE, STRIDE = 24, 5
@@ -81,7 +82,7 @@ def test_figures_are_those_of_every_voxels_window(subjects, monkeypatch):
 
 def test_windows_of_the_lungs_have_their_voxels_and_their_places(subjects):
     subject, grid = subjects[0][0], toy_grid()
-    parts = list(lung_windows(subject, grid, 8))
+    parts = list(lung_windows(subject, grid, window_voxels(sitk.GetArrayFromImage(subject.lungs), 8)))
     codes = np.concatenate([values_of_run(None, "no_image", {})(part, BoxGrid.centre(part))[:, 0] for part in parts])
     low = values_of_run(None, "laa950", {})(parts[0], BoxGrid.centre(parts[0]))
     points_mm = np.array([[-12.0 + x + 0.5, 3.0 + y + 0.5, 7.0 + z + 0.5] for z, y, x in ([3, 3, 3], [19, 19, 19])])

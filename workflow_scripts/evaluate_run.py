@@ -6,19 +6,16 @@ from pathlib import Path
 import pandas as pd
 from _job import run
 
-from drasclr_core import __version__
 from drasclr_core.cohort import validate_participants
-from drasclr_core.collapse import embedding_warnings
 from drasclr_core.folds import read_folds
-from drasclr_core.io import RECORD, read_json, write_json
-from drasclr_core.probes import evaluate_task
+from drasclr_core.io import write_json
+from drasclr_core.probes import evaluate_task, provenance_of
 
 
 def main(job):
     participants, folds = validate_participants(job.input.participants), read_folds(job.input.folds)
     features = pd.read_parquet(Path(job.input.features) / "features.parquet")
-    source = read_json(Path(job.input.features) / RECORD)
-    record = {"warnings": embedding_warnings(source), "features": source, "drasclr": __version__}
+    record = provenance_of(job.input.features)
     common = {"run": job.wildcards.run, "readout": job.params.readout, "seed": job.params.seed}
     for path in map(Path, job.output.evaluations):
         logging.info("%s", path.stem)

@@ -5,11 +5,10 @@ from pathlib import Path
 import pandas as pd
 from _job import run
 
-from drasclr_core import __version__
 from drasclr_core.cohort import validate_participants
-from drasclr_core.collapse import embedding_warnings
 from drasclr_core.folds import read_folds
-from drasclr_core.io import RECORD, read_json, write_json
+from drasclr_core.io import write_json
+from drasclr_core.probes import provenance_of
 from drasclr_core.survival import evaluate_survival
 
 
@@ -22,9 +21,7 @@ def main(job):
         run=job.wildcards.run,
         seed=job.params.seed,
     )
-    source = read_json(Path(job.input.features) / RECORD)
-    record = {"warnings": embedding_warnings(source), "features": source, "drasclr": __version__}
-    write_json(job.output.evaluation, {**evaluation, **record})
+    write_json(job.output.evaluation, {**evaluation, **provenance_of(job.input.features)})
 
 
 if __name__ == "__main__":
