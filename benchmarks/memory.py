@@ -23,6 +23,7 @@ from torch.utils import _pytree as pytree
 
 from drasclr_core.bank import Bank
 from drasclr_core.config import check_config, pretrain_settings
+from drasclr_core.recipes import with_recipe
 from drasclr_core.parallel import Processes
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import _Loop
@@ -57,11 +58,11 @@ def bank_of(landmarks, subjects, neighbours):
     return Bank(hu, np.ones((landmarks, subjects), bool), ids, grid, np.arange(subjects))
 
 
-def settings_of(path, run):
+def settings_of(path, run, subjects):
     """Return the settings of a run of a configuration, as far as this machine has the GPU and the cores."""
     config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     check_config(config)
-    chosen = pretrain_settings(config, run)
+    chosen = pretrain_settings(with_recipe(config, {"the bank's": subjects}), run)
     del chosen["processes"], chosen["nodes"]
     chosen["cpu_threads"] = min(chosen["cpu_threads"], os.cpu_count())  # more of them wait for each other
     if not torch.cuda.is_available():
@@ -105,7 +106,7 @@ def process_peak_gb():
 
 def main(args):
     """Measure and print."""
-    settings = settings_of(args.config, args.run)
+    settings = settings_of(args.config, args.run, args.subjects)
     job = f"{args.config}, {args.subjects} subjects, {args.landmarks} landmarks"
     print(f"{job}, batch {settings.batch_size}, {settings.queue_size} keys a queue, {settings.precision}, ", end="")
     print(f"{'CPU' if settings.device == 'cpu' else torch.cuda.get_device_name()}, {args.steps} steps; GB\n")

@@ -68,7 +68,7 @@ def batches_per_landmark(valid: npt.NDArray[np.bool_], settings: PretrainSetting
 
 
 def epoch_batches(valid: npt.NDArray[np.bool_], settings: PretrainSettings, epoch: int) -> list[Batch]:
-    """Return the batches of an epoch: landmarks in random order, all batches of a landmark together.
+    """Return the batches of an epoch: visits in random order, `settings.visit_batches` of a landmark in each.
 
     Group g draws from the g-th of G equal blocks of subjects, without replacement. Subjects whose patch at a
     landmark is not valid sit out there; so do, at random, those that fill no whole batch.
@@ -85,13 +85,18 @@ def epoch_batches(valid: npt.NDArray[np.bool_], settings: PretrainSettings, epoc
     counts = batches_per_landmark(valid, settings)
     share = settings.batch_size // settings.groups
     blocks = [np.array(block) for block in subject_blocks(valid.shape[1], settings.groups)]
-    batches = []
+    visits = []
     for landmark in rng.permutation(len(valid)):
         count = counts[landmark]
         members = [rng.permutation(block[valid[landmark, block]])[: count * share] for block in blocks]
         table = np.stack([own.reshape(count, share) for own in members], axis=1)  # (count, G, b)
-        batches += [Batch(int(landmark), subjects, place) for place, subjects in enumerate(table)]
-    return batches
+        length = settings.visit_batches or max(count, 1)
+        for begin in range(0, count, length):
+            visit = table[begin : begin + length]
+            visits.append([Batch(int(landmark), subjects, place) for place, subjects in enumerate(visit)])
+    if settings.visit_batches:
+        rng.shuffle(visits)
+    return [batch for visit in visits for batch in visit]
 
 
 def read_batches(rows: Rows, batches: Sequence[Batch]) -> Iterator[Patches]:

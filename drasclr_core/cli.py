@@ -113,8 +113,12 @@ def plan(
     from drasclr_core.documents import read_yaml
     from drasclr_core.plan import cohort_sizes, make_plan
     from drasclr_core.plan_table import plan_text
+    from drasclr_core.recipes import with_recipe
 
     content = read_yaml(config)
     check_config(content)
-    made = make_plan(content, cohort_sizes(content, subjects), landmarks=landmarks, cores=cores, gpus=gpus)
+    sizes = cohort_sizes(content, subjects)
+    content = with_recipe(content, sizes)
+    check_config(content)
+    made = make_plan(content, sizes, landmarks=landmarks, cores=cores, gpus=gpus)
     typer.echo(json.dumps(made.as_json(), indent=2) if as_json else plan_text(made))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from drasclr_core.documents import raise_faults, schema_faults
+from drasclr_core.recipes import RECIPES
 from drasclr_core.settings import TRUE_DISEASE
 
 Config = dict[str, Any]
@@ -34,7 +35,8 @@ def check_config(config: Config) -> None:
     Raises
     ------
     InputError
-        Naming all faults at once, by dotted key. Faults across fields are looked for once the schema holds.
+        Naming all faults at once, by dotted key. Faults across fields are looked for once the schema holds, those of
+        trainings once their recipe is chosen.
     """
     faults = [*schema_faults(config, "config"), *_not_finite(config)]
     raise_faults("The configuration", faults or list(_cross_faults(config)))
@@ -50,7 +52,7 @@ def check_participants(
     Parameters
     ----------
     config : dict
-        As `check_config` accepts it.
+        As `recipes.with_recipe` returns it.
     participants : mapping
         Cohort -> participant id -> exclude_reason, empty if there is none; of `studied_cohorts` and of those that lend
         an atlas.
@@ -60,10 +62,11 @@ def check_participants(
     Raises
     ------
     InputError
-        Naming every atlas whose participant is missing or excluded, and every cohort too small for the folds or for a
-        batch.
+        Naming every atlas whose participant is missing or excluded, every cohort too small for the folds or for a
+        batch, and what of a training does not fit together.
     """
     faults = [*_lender_faults(config, participants), *_size_faults(config, participants, persons or {})]
+    faults += _training_faults(config)
     raise_faults("The configuration", faults)
 
 
@@ -139,9 +142,14 @@ def _seeds(config: Config, run: str) -> list[int]:
 
 
 def pretrain_settings(config: Config, training: str) -> dict[str, Any]:
-    """Return the settings of a training: the section `pretrain`, the overrides of its run, its seed."""
+    """Return the settings of a training: those of its recipe, the section `pretrain`, the overrides of its run, its seed.
+
+    The recipe must be chosen (`recipes.with_recipe`).
+    """
     params = config["runs"][run_of(training)].get("params", {})
-    return {"seed": training_seed(config, training), **config["pretrain"], **params}
+    given = {**config["pretrain"], **params}
+    recipe = RECIPES[given.pop("recipe")]
+    return {"seed": training_seed(config, training), **recipe, **given}
 
 
 def is_pretrained(config: Config, training: str) -> bool:
@@ -178,6 +186,11 @@ def _cross_faults(config: Config) -> Iterator[str]:
     for name, cohort in config["cohorts"].items():
         if "boxes" in cohort and "ingest" not in config["storage"]["keep"]:
             yield f"storage.keep: must name ingest, for the detectors of cohorts.{name}.boxes read the scans late"
+    if config["pretrain"]["recipe"] != "auto":
+        yield from _training_faults(config)
+
+
+def _training_faults(config: Config) -> Iterator[str]:
     for run in config["runs"]:
         if is_pretrained(config, run):
             params = config["runs"][run].get("params", {})
@@ -267,6 +280,8 @@ def _contrast_faults(settings: dict[str, Any], prefix: str) -> Iterator[str]:
     if settings["negatives"] == "batch":
         if settings["queues"] == "global":
             yield f"{prefix}: queues (global) needs a queue, but negatives is batch: use negatives: queue in its params"
+    elif settings["key_momentum"] is None:
+        yield f"{prefix}: key_momentum (null) leaves no key encoder to fill a queue: use negatives: batch, or a momentum"
     elif settings["batch_size"] > settings["queue_size"]:
         yield f"{prefix}: queue_size ({settings['queue_size']}) is less than one batch ({settings['batch_size']})"
     low, high = settings["view_gamma"]

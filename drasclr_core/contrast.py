@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,35 @@ from drasclr_core.parallel import Processes
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.step_kernels import StepKernels
 from drasclr_core.views import Views
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of a batch that the queries of a group see.
+
+    Attributes
+    ----------
+    vectors : (n, C) tensor
+        Of all B subjects; without a key encoder of the b subjects of the group.
+    persons : (n,) int64 tensor
+        Whose they are.
+    own : slice
+        Those of the group's queries.
+    """
+
+    vectors: Tensor
+    persons: Tensor
+    own: slice
+
+    @property
+    def positives(self) -> Tensor:
+        """The key of each query, (b, C)."""
+        return self.vectors[self.own]
+
+    def not_negative(self, mask_same_subject: bool) -> Tensor:
+        """Return which keys are no negatives of a query, (b, n): its own; of its person, where those are masked."""
+        whose = self.persons if mask_same_subject else torch.arange(len(self.persons), device=self.persons.device)
+        return whose[self.own, None] == whose
 
 
 @dataclass(frozen=True)
@@ -43,15 +73,17 @@ class Comparison:
     ----------
     features, queries : (b, D) and (b, C) tensors
         h, and g(h) of unit length.
+    keys : Keys
     negatives : Negatives
     local : (b, 1 + n) tensor
-        Logits; the positive is in column 0.
+        Logits; the positive is in column 0. Without a key encoder (2b, 1 + n): then those of the keys as queries.
     around : (b, 1 + n) tensor, optional
         Logits of the neighbours; None without them.
     """
 
     features: Tensor
     queries: Tensor
+    keys: Keys
     negatives: Negatives
     local: Tensor
     around: Tensor | None
@@ -59,6 +91,10 @@ class Comparison:
 
 class Contrast:
     """Query encoder, key encoder, queues and optimiser, and the step that moves them all.
+
+    Without a key encoder (`settings.key_momentum` None) the query encoder makes the keys of each group too, with
+    gradients, and either view is in turn the query and the key (Chen et al., "A simple framework for contrastive
+    learning of visual representations", ICML 2020).
 
     Parameters
     ----------
@@ -89,7 +125,9 @@ class Contrast:
         self.settings, self.processes, self.device = settings, processes, device
         self.dtype = torch.float64 if settings.precision == "float64" else torch.float32
         self.encoder = encoder.to(device, self.dtype).train()
-        self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.key_encoder = None
+        if settings.key_momentum is not None:
+            self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.codes = torch.as_tensor(codes, dtype=self.dtype, device=device)
         self.neighbours = neighbours[:, : settings.neighbours].tolist()
         self.queues = KeyQueues(
@@ -128,7 +166,7 @@ class Contrast:
         () tensor
             How many processes want to stop; like the measures it is on the device, and to read it is to wait for it.
         """
-        keys = self.encode_keys(views)
+        keys = self.encode_keys(views) if self.key_encoder else None
         start = [buffer.clone() for buffer in self._statistics]
         totals = [torch.zeros_like(buffer) for buffer in self._statistics]
         # Of all groups of all processes: the means, the counts, the wishes.
@@ -140,8 +178,8 @@ class Contrast:
         kernels = self.kernels(views.landmark)
         for place, group in enumerate(self.processes.own_groups):
             compared = self.compare(views, place, group, keys, kernels)
-            means += self._learn_from(compared, keys[self._members(group)])
-            counts += self._count(compared, views, group, keys)
+            means += self._learn_from(compared)
+            counts += self._count(compared)
             features.append(compared.features.detach())
             kernels.backward()
             # Every group starts from the same running statistics; their mean is kept.
@@ -153,18 +191,19 @@ class Contrast:
         for parameters in self.optimiser.param_groups:
             parameters["lr"] = learning_rate
         self.optimiser.step()
-        if self.settings.negatives != "batch":
+        if keys is not None and self.settings.negatives != "batch":
             self.queues.enqueue(self._queue(views.landmark), keys, views.persons, views.step)
         rank = effective_rank(self.processes.gather(torch.cat(features)))
         return torch.cat([means, rank[None], counts]), wishes
 
     @torch.no_grad()
     def encode_keys(self, views: Views) -> Tensor:
-        """Update the key encoder and return the keys of the whole batch, (B, C), in its order.
+        """Update the key encoder, which there must be, and return the keys of the whole batch, (B, C), in its order.
 
         The keys are dealt to the groups in another order than the queries, so that batch statistics do not
         give a query's own key away (MoCo's shuffling).
         """
+        assert self.key_encoder is not None and self.settings.key_momentum is not None
         update_key_encoder(self.key_encoder, self.encoder, self.settings.key_momentum)
         patches = self.processes.gather(views.keys.flatten(0, 1))
         dealt = views.key_order.view(self.processes.groups, -1)[list(self.processes.own_groups)]
@@ -177,26 +216,34 @@ class Contrast:
         """Mix the encoder's kernels for one step at a landmark."""
         return StepKernels(self.encoder, self.codes[[landmark, *self.neighbours[landmark]]])
 
-    def compare(self, views: Views, place: int, group: int, keys: Tensor, kernels: StepKernels) -> Comparison:
-        """Compare the queries of one own group with the keys of the batch, (B, C), and with the negatives.
+    def compare(self, views: Views, place: int, group: int, keys: Tensor | None, kernels: StepKernels) -> Comparison:
+        """Compare the queries of one own group with the keys of the batch, (B, C) or None, and with the negatives.
 
-        `place` is the group's row in the views, `group` its number.
+        `place` is the group's row in the views, `group` its number. Without `keys` the group makes its own.
         """
-        own, tau = keys[self._members(group)], self.settings.temperature
-        negatives = self.negatives(views, group, keys)
+        tau, members = self.settings.temperature, self._members(group)
         features, queries = self._encode(self.encoder, views.queries[place], kernels.centre)
-        local = contrastive_logits(queries, own, negatives.keys, tau, negatives.masked)
+        if keys is None:
+            vectors = self._encode(self.encoder, views.keys[place], kernels.centre)[1]
+            seen = Keys(vectors, views.persons[members], slice(0, len(vectors)))
+        else:
+            seen = Keys(keys, views.persons, members)
+        negatives = self.negatives(views, seen)
+        local = contrastive_logits(queries, seen.positives, negatives.keys, tau, negatives.masked)
+        if keys is None:
+            back = contrastive_logits(seen.vectors, queries, queries, tau, negatives.masked)
+            local = torch.cat([local, back])
         if not self.settings.neighbours:
-            return Comparison(features, queries, negatives, local, None)
+            return Comparison(features, queries, seen, negatives, local, None)
         patches = views.neighbours[place]
         _, flat = self._encode(self.encoder, patches.flatten(0, 1), kernels.around)
         projected = flat.unflatten(0, patches.shape[:2])
-        around = neighbour_logits(projected, own, negatives.keys, tau, negatives.masked)
-        return Comparison(features, queries, negatives, local, around)
+        around = neighbour_logits(projected, seen.positives, negatives.keys, tau, negatives.masked)
+        return Comparison(features, queries, seen, negatives, local, around)
 
-    def negatives(self, views: Views, group: int, keys: Tensor) -> Negatives:
-        """Return the negatives of one group: of its landmark's queue, of the keys of the batch, (B, C), or of both."""
-        queue, persons = self._queue(views.landmark), views.persons[self._members(group)]
+    def negatives(self, views: Views, keys: Keys) -> Negatives:
+        """Return the negatives of one group: of its landmark's queue, of the keys of the batch, or of both."""
+        queue, persons = self._queue(views.landmark), keys.persons[keys.own]
         hidden = persons if self.settings.mask_same_subject else None
         since = views.visit if self.settings.negatives == "fresh" else 0
         # The queue is overwritten after the step, before nothing that still needs it.
@@ -205,43 +252,43 @@ class Contrast:
         ages = views.step - self.queues.steps[queue]
         if self.settings.negatives == "queue":
             return Negatives(kept, masked, ages)
-        masked = torch.cat([masked, self._of_batch(views, group)], dim=1)
-        return Negatives(torch.cat([kept, keys]), masked, torch.cat([ages, ages.new_zeros(len(keys))]))
+        masked = torch.cat([masked, keys.not_negative(self.settings.mask_same_subject)], dim=1)
+        ages = torch.cat([ages, ages.new_zeros(len(keys.vectors))])
+        return Negatives(torch.cat([kept, keys.vectors]), masked, ages)
 
     def state_dict(self) -> dict[str, dict]:
         """Return everything that a checkpoint must hold."""
-        return {name: getattr(self, name).state_dict() for name in _STATE}
+        return {name: part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: dict[str, dict]) -> None:
         """Restore what `state_dict` returned."""
-        for name in _STATE:
-            getattr(self, name).load_state_dict(state[name])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
 
-    def _learn_from(self, compared: Comparison, own: Tensor) -> Tensor:
-        """Add a group's share of the gradients; return its share of `MEANS` but the last; `own` are its keys."""
+    def _parts(self) -> dict[str, Any]:
+        parts = {"encoder": self.encoder, "queues": self.queues, "optimiser": self.optimiser}
+        return {**parts, "key_encoder": self.key_encoder} if self.key_encoder else parts
+
+    def _learn_from(self, compared: Comparison) -> Tensor:
+        """Add a group's share of the gradients; return its share of `MEANS` but the last."""
         local = info_nce(compared.local)
         around = torch.zeros_like(local) if compared.around is None else info_nce(compared.around)
         ((local + self.settings.beta * around) / self.settings.groups).backward()
         with torch.no_grad():
             chance = (~compared.negatives.masked).sum(1).to(self.dtype).log1p().mean()
-            near, potential = alignment(compared.queries, own), pair_potential(compared.queries)
+            near, potential = alignment(compared.queries, compared.keys.positives), pair_potential(compared.queries)
         return torch.stack([local.detach(), around.detach(), chance, near, potential]) / self.settings.groups
 
     @torch.no_grad()
-    def _count(self, compared: Comparison, views: Views, group: int, keys: Tensor) -> Tensor:
+    def _count(self, compared: Comparison) -> Tensor:
         """Return the `COUNTS` of one group."""
-        negatives, local = compared.negatives, compared.local
+        queries, keys, negatives = compared.queries, compared.keys, compared.negatives
+        local = compared.local[: len(queries)]
         ages = ((~negatives.masked).sum(0) * negatives.ages).sum()
-        similar = compared.queries @ keys.T
-        own = similar.diagonal(offset=self._members(group).start)[:, None]
-        fresh = skill(own, similar, self._of_batch(views, group))
+        similar = queries @ keys.vectors.T
+        own = similar.diagonal(offset=keys.own.start)[:, None]
+        fresh = skill(own, similar, keys.not_negative(self.settings.mask_same_subject))
         return torch.cat([skill(local[:, :1], local[:, 1:], negatives.masked), fresh, ages[None].to(self.dtype)])
-
-    def _of_batch(self, views: Views, group: int) -> Tensor:
-        """Return which keys of the batch are no negatives of a group's queries, (b, B): their own, their person's."""
-        members = torch.arange(len(views.persons), device=self.device)
-        whose = views.persons if self.settings.mask_same_subject else members
-        return whose[self._members(group), None] == whose
 
     def _members(self, group: int) -> slice:
         share = self.settings.batch_size // self.settings.groups
@@ -260,6 +307,3 @@ class Contrast:
 
     def _queue(self, landmark: int) -> int:
         return landmark if self.settings.queues == "landmark" else 0
-
-
-_STATE = ("encoder", "key_encoder", "queues", "optimiser")

@@ -39,6 +39,8 @@ class Encoder(nn.Module):
         What the location does: it mixes the kernels (Loc-CondConv); nothing, the convolutions are plain; it is joined
         to the features of plain convolutions, and two fully connected layers fuse them; a fully connected network
         writes the kernels from it.
+    head_norm : bool
+        Whether the projection head has batch normalisation behind its first layer (SimCLR's has, DrasCLR's has not).
 
     Attributes
     ----------
@@ -55,7 +57,13 @@ class Encoder(nn.Module):
     Yu et al., "DrasCLR", Medical Image Analysis 2024, sections 2.3, 3 and 4.4.1.
     """
 
-    def __init__(self, feature_dim: int = 128, num_experts: int = 8, conditioning: Conditioning = "location") -> None:
+    def __init__(
+        self,
+        feature_dim: int = 128,
+        num_experts: int = 8,
+        conditioning: Conditioning = "location",
+        head_norm: bool = False,
+    ) -> None:
         super().__init__()
         shapes = [*LAYERS[:-1], (LAYERS[-1][0], feature_dim, LAYERS[-1][2])]
         layer = _layer(conditioning, num_experts)
@@ -68,7 +76,9 @@ class Encoder(nn.Module):
             self.strides += [1, 1]
             self.norms.extend([nn.Identity(), nn.Identity()])
         self.embed_location = LocationEmbedding(HYPER_DIM) if conditioning == "hypernetwork" else nn.Identity()
-        self.head = nn.Sequential(nn.Linear(feature_dim, feature_dim), nn.ReLU(), nn.Linear(feature_dim, feature_dim))
+        first, last = nn.Linear(feature_dim, feature_dim), nn.Linear(feature_dim, feature_dim)
+        norm = [nn.BatchNorm1d(feature_dim)] if head_norm else []
+        self.head = nn.Sequential(first, *norm, nn.ReLU(), last)
 
     @property
     def feature_dim(self) -> int:

@@ -109,6 +109,7 @@ def save_model(
         "feature_dim": settings.feature_dim,
         "num_experts": settings.num_experts,
         "conditioning": settings.conditioning,
+        "head_norm": settings.head_norm,
     }
     description = {"architecture": architecture, "training": settings.decisive(), **provenance}
     write_model(folder, encoder, grid, description, atlas_mask)

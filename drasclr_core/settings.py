@@ -41,9 +41,18 @@ class PretrainSettings:
         How often a view has noise, and another contrast.
     view_gamma : (float, float)
         Range of the contrast's exponent.
-    temperature, key_momentum, learning_rate, momentum, weight_decay : float
+    temperature, learning_rate, momentum, weight_decay : float
         As in the paper.
-    feature_dim, num_experts, conditioning
+    key_momentum : float or None
+        Of the key encoder; None for none: the encoder makes queries and keys alike, and either view is both.
+    warmup_steps : int
+        Over which the learning rate rises from 0, before its half cosine.
+    visit_batches : int or None
+        Batches in a row of one landmark; None for all of an epoch.
+    final_statistics : "running" or "pooled"
+        Batch-norm statistics that the finished encoder has: the running ones, of the last batches and their few
+        landmarks; or those of patches of all landmarks.
+    feature_dim, num_experts, conditioning, head_norm
         As of `encoder.Encoder`.
     precision : "float32", "bfloat16" or "float64"
         bfloat16 means autocast.
@@ -93,10 +102,14 @@ class PretrainSettings:
     view_gamma: tuple[float, float] = (0.5, 4.5)
     view_gamma_probability: float = 0.25
     temperature: float = 0.2
-    key_momentum: float = 0.999
+    key_momentum: float | None = 0.999
     learning_rate: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    warmup_steps: int = 0
+    visit_batches: int | None = None
+    final_statistics: Literal["running", "pooled"] = "running"
+    head_norm: bool = False
     feature_dim: int = 128
     num_experts: int = 8
     conditioning: Literal["location", "none", "concatenation", "hypernetwork"] = "location"

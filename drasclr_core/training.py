@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from drasclr_core.bank import Bank
+from drasclr_core.batch_statistics import pool_statistics
 from drasclr_core.batches import Patches, batches_per_landmark, epoch_batches, read_batches
 from drasclr_core.checkpoint import State, newest_checkpoint, save_checkpoint
 from drasclr_core.contrast import Contrast
@@ -90,12 +91,15 @@ def initial_encoder(settings: PretrainSettings) -> Encoder:
     """Return an untrained encoder, a function of the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        return Encoder(settings.feature_dim, settings.num_experts, settings.conditioning)
+        return Encoder(settings.feature_dim, settings.num_experts, settings.conditioning, settings.head_norm)
 
 
-def cosine_rate(base: float, step: int, steps: int) -> float:
-    """Return the learning rate of a step: half a cosine from `base` towards 0 over all steps (paper section 3)."""
-    return base * 0.5 * (1 + math.cos(math.pi * step / steps))
+def cosine_rate(base: float, step: int, steps: int, warmup_steps: int = 0) -> float:
+    """Return the learning rate of a step: half a cosine from `base` towards 0 over all steps (paper section 3).
+
+    Over the first `warmup_steps` it is the less, in proportion to the steps begun.
+    """
+    return base * 0.5 * (1 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / (warmup_steps + 1))
 
 
 @dataclass
@@ -173,6 +177,8 @@ class _Loop:
     def finished_encoder(self) -> Encoder:
         """Return the encoder for use: CPU, float32, evaluation mode."""
         encoder = self.contrast.encoder.to("cpu", torch.float32).eval()
+        if self.steps and self.settings.final_statistics == "pooled":
+            pool_statistics(encoder, self.bank, self.settings.batch_size)
         for name, buffer in encoder.named_buffers():
             if name.endswith("num_batches_tracked"):
                 buffer.fill_(self.steps)  # as counted, it would depend on the number of processes
@@ -181,7 +187,7 @@ class _Loop:
     def _learn(self, patches: Patches, stop: bool) -> bool:
         """Take one step, and what is due after it; return whether to stop."""
         views = make_views(patches, self.settings, self.processes, self.step, self.device)
-        rate = cosine_rate(self.settings.learning_rate, self.step, self.steps)
+        rate = cosine_rate(self.settings.learning_rate, self.step, self.steps, self.settings.warmup_steps)
         measures, wishes = self.contrast.step(views, rate, stop)
         self.step += 1
         self.telemetry.add(self.step, measures)

@@ -2,6 +2,7 @@
 
 from drasclr_core.config import check_participants
 from drasclr_core.persons import are_shared, persons_of
+from drasclr_core.recipes import with_recipe
 
 
 def used_participants():
@@ -39,8 +40,14 @@ def persons_param():
     return {"persons": persons} if any(map(cohort_persons, COHORTS)) else {}
 
 
+def participants_that_stay():
+    """Return how many of each cohort that encoders are trained on have no exclude_reason."""
+    return {cohort: sum(not reason for reason in USED[cohort].values()) for cohort in COHORTS}
+
+
 # Here: a fault found while jobs are planned would be buried in a traceback.
 USED = checked(used_participants)
+config.update(with_recipe(config, participants_that_stay()))
 checked(
     check_participants,
     config,

@@ -108,3 +108,20 @@ def test_no_neighbours_no_neighbours_patches():
 def test_no_batches_no_patches():
     with opened(toy_bank(), Processes(0, 1, 2), 100) as rows:
         assert list(read_batches(rows, [])) == []
+
+
+@pytest.mark.parametrize(("length", "runs"), [(None, [4] * 3), (3, [1, 1, 1, 3, 3, 3]), (1, [1] * 12)])
+def test_visits_are_as_long_as_asked(length, runs):
+    valid = np.ones((3, 16), bool)
+    settings = replace(SETTINGS, visit_batches=length)
+    batches = epoch_batches(valid, settings, epoch=0)
+    visits = np.cumsum([batch.place == 0 for batch in batches])
+    found = [[batch for batch in batches if visits[batches.index(batch)] == visit] for visit in range(1, visits[-1] + 1)]
+    assert sorted(len(visit) for visit in found) == runs
+    for visit in found:
+        assert [batch.place for batch in visit] == list(range(len(visit)))
+        assert len({batch.landmark for batch in visit}) == 1
+    whole = epoch_batches(valid, SETTINGS, epoch=0)
+    assert sorted((b.landmark, *b.subjects.ravel()) for b in batches) == sorted(
+        (b.landmark, *b.subjects.ravel()) for b in whole
+    )

@@ -18,11 +18,15 @@ from drasclr_core.config import (
 )
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
+from drasclr_core.recipes import RECIPES, SMALL_BELOW, with_recipe
+from drasclr_core.settings import PretrainSettings
+
+CHOSEN = with_recipe(DEFAULT, {"phantom": 40})
 
 
 def faults(changes):
     with pytest.raises(InputError) as caught:
-        check_config(changed(DEFAULT, changes))
+        check_config(changed(CHOSEN, changes))
     title, *lines = str(caught.value).splitlines()
     assert title == "The configuration has faults:"
     return [line.strip() for line in lines]
@@ -97,11 +101,15 @@ def test_all_faults_are_told_at_once():
         ({"segmentation.method": "lungmask"}, "segmentation.weights: lungmask needs a file"),
         ({"runs.drasclr.params.groups": 3}, "runs.drasclr.params: groups (3) does not divide batch_size (32)"),
         ({"runs.drasclr.params.groups": 32}, "runs.drasclr.params: batch_size (32) leaves one subject to each of the"),
-        ({"runs.drasclr.params.processes": 4}, "runs.drasclr.params: processes (4) does not divide groups (2)"),
+        ({"runs.drasclr.params.processes": 4}, "runs.drasclr.params: processes (4) does not divide groups (1)"),
         ({"runs.drasclr.params.nodes": 2}, "runs.drasclr.params: nodes (2) does not divide processes (1)"),
         (
             {"runs.patch-moco.params.queue_size": 8},
             "runs.patch-moco.params: queue_size (8) is less than one batch (32)",
+        ),
+        (
+            {"runs.drasclr.params.negatives": "queue"},
+            "runs.drasclr.params: key_momentum (null) leaves no key encoder to fill a queue",
         ),
         (
             {"runs.drasclr.params.queues": "global"},
@@ -162,8 +170,8 @@ def test_phantoms_beside_each_other_share_none(first, trained_first):
 
 
 def test_nobody_trains_on_the_unseen():
-    assert studied_cohorts(DEFAULT) == ["phantom"]
-    few = changed(DEFAULT, {"cohorts.unseen.phantom.subjects": 5})  # less than a batch
+    assert studied_cohorts(CHOSEN) == ["phantom"]
+    few = changed(CHOSEN, {"cohorts.unseen.phantom.subjects": 5})  # less than a batch
     check_config(few)
     check_participants(few, {"phantom": dict.fromkeys(phantom_ids(40), "")})
 
@@ -174,15 +182,53 @@ def test_a_cohort_cannot_take_the_folder_of_the_atlases():
 
 
 def test_settings_of_a_training_are_the_section_the_overrides_of_its_run_and_its_seed():
-    settings = pretrain_settings(changed(DEFAULT, {"seed": 5}), "patch-moco")
+    settings = pretrain_settings(changed(CHOSEN, {"seed": 5}), "patch-moco")
     assert settings["seed"] == 0
     assert settings["queues"] == "global"
-    assert settings["learning_rate"] == DEFAULT["pretrain"]["learning_rate"]
-    assert set(settings) == {"seed", *DEFAULT["pretrain"]}
+    assert settings["learning_rate"] == RECIPES["small"]["learning_rate"]
+    assert set(settings) == {"seed", *DEFAULT["pretrain"], *RECIPES["small"]} - {"recipe"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sizes", "chosen"),
+    [
+        ("auto", {"a": SMALL_BELOW - 1, "b": 10_000}, "small"),
+        ("auto", {"a": SMALL_BELOW}, "paper"),
+        ("paper", {"a": 40}, "paper"),
+        ("small", {"a": 10_000}, "small"),
+    ],
+)
+def test_the_recipe_follows_the_smallest_cohort_unless_it_is_named(recipe, sizes, chosen):
+    config = changed(DEFAULT, {"pretrain.recipe": recipe, "pretrain.beta": 0.5})
+    made = with_recipe(config, sizes)
+    settings = pretrain_settings(made, "drasclr")
+    assert settings["key_momentum"] == {"small": None, "paper": 0.999}[chosen]
+    assert settings["beta"] == 0.5  # what is given counts
+    assert config["pretrain"]["recipe"] == recipe
+    assert with_recipe(made, sizes) == made
+
+
+def test_a_run_can_name_a_recipe_of_its_own():
+    config = changed(CHOSEN, {"runs.paper": {"method": "drasclr", "atlas": "healthy", "params": {"recipe": "paper"}}})
+    assert pretrain_settings(config, "paper")["queue_size"] == 4096
+    assert pretrain_settings(config, "drasclr")["negatives"] == "batch"
+
+
+def test_recipes_hold_the_same_settings_and_the_papers_are_the_defaults():
+    assert RECIPES["small"].keys() == RECIPES["paper"].keys()
+    defaults = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(PretrainSettings()).items()}
+    assert {name: defaults[name] for name in RECIPES["paper"]} == RECIPES["paper"]
+
+
+def test_a_fault_of_a_training_is_told_once_its_recipe_is_chosen():
+    config = changed(DEFAULT, {"pretrain.groups": 3})
+    check_config(config)
+    with pytest.raises(InputError, match="groups \\(3\\) does not divide batch_size \\(32\\)"):
+        check_participants(with_recipe(config, {"phantom": 40}), {"phantom": dict.fromkeys(phantom_ids(40), "")})
 
 
 def test_a_run_has_a_training_for_each_seed_and_the_first_keeps_its_name():
-    config = changed(DEFAULT, {"runs.drasclr.seeds": [7, 0, 12]})
+    config = changed(CHOSEN, {"runs.drasclr.seeds": [7, 0, 12]})
     names = training_names(config, "drasclr")
     assert names == ["drasclr", "drasclr/seed-0", "drasclr/seed-12"]
     assert [pretrain_settings(config, name)["seed"] for name in names] == [7, 0, 12]
@@ -207,7 +253,7 @@ def test_which_runs_train():
     [
         ({"method": "drasclr", "atlas": "healthy"}, "drasclr"),
         # An override with the section's own value changes nothing.
-        ({"method": "drasclr", "atlas": "healthy", "params": {"beta": DEFAULT["pretrain"]["beta"]}}, "drasclr"),
+        ({"method": "drasclr", "atlas": "healthy", "params": {"beta": RECIPES["small"]["beta"]}}, "drasclr"),
         ({"method": "drasclr", "atlas": "healthy", "params": {"beta": 0}}, "twin"),
         ({"method": "drasclr", "atlas": "other"}, "twin"),
         ({"method": "laa950", "atlas": "healthy"}, "laa950"),
@@ -215,7 +261,7 @@ def test_which_runs_train():
     ],
 )
 def test_equal_runs_are_one(twin, first):
-    assert same_run(changed(DEFAULT, {"runs.twin": twin}), "twin") == first
+    assert same_run(changed(CHOSEN, {"runs.twin": twin}), "twin") == first
 
 
 @pytest.mark.parametrize(
@@ -231,7 +277,7 @@ def test_equal_runs_are_one(twin, first):
 )
 def test_equal_trainings_are_one_whatever_their_places_in_the_runs(seeds, training, first):
     twin = {"method": "drasclr", "atlas": "healthy", "seeds": seeds}
-    assert same_run(changed(DEFAULT, {"runs.drasclr.seeds": [0, 1, 2], "runs.twin": twin}), training) == first
+    assert same_run(changed(CHOSEN, {"runs.drasclr.seeds": [0, 1, 2], "runs.twin": twin}), training) == first
 
 
 def test_a_digest_depends_on_content_alone():
@@ -270,7 +316,7 @@ def test_what_is_no_document_is_told_by_its_path(tmp_path, content, fault):
 
 
 def test_cohorts_too_small_and_missing_atlases_are_named_at_once():
-    config = changed(DEFAULT, {"atlases.healthy.participant": "nobody"})
+    config = changed(CHOSEN, {"atlases.healthy.participant": "nobody"})
     participants = {"phantom": dict.fromkeys((f"p{i}" for i in range(4)), "")}
     with pytest.raises(InputError) as error:
         check_participants(config, participants)
@@ -286,14 +332,14 @@ def test_folds_are_at_most_as_many_as_the_persons():
     for people, fault in ((5, ""), (4, "evaluation.folds: 5, but phantom has 4 persons")):
         persons = {name: f"{place % people}" for place, name in enumerate(ids)}
         with pytest.raises(InputError) if fault else nullcontext() as error:
-            check_participants(DEFAULT, {"phantom": dict.fromkeys(ids, "")}, {"phantom": persons})
+            check_participants(CHOSEN, {"phantom": dict.fromkeys(ids, "")}, {"phantom": persons})
         assert not fault or fault in str(error.value)
 
 
 def test_whom_the_table_excludes_lends_no_atlas_and_fills_no_batch():
     reasons = {name: "" if int(name[-3:]) % 2 else "lobectomy" for name in phantom_ids(40)}
     with pytest.raises(InputError) as error:
-        check_participants(DEFAULT, {"phantom": reasons})
+        check_participants(CHOSEN, {"phantom": reasons})
     _, *faults = map(str.strip, str(error.value).splitlines())
     assert faults == [
         "atlases.unhealthy.participant: 'phantom-002' has an exclude_reason in the cohort phantom; choose another",

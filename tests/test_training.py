@@ -111,6 +111,16 @@ def test_within_its_time_it_trains_to_the_end(undisturbed, tmp_path):
     assert list(tmp_path.glob("*.pt")) == []
 
 
+def test_without_a_key_encoder_it_goes_on_where_it_stopped(tmp_path):
+    settings = changed(epochs=1, negatives="batch", key_momentum=None, head_norm=True, visit_batches=1, warmup_steps=2)
+    limited = replace(settings, time_limit_minutes=60, margin_minutes=10)
+    whole = pretrain(toy_bank(), settings, tmp_path / "whole")[0]
+    for _ in range(3):
+        assert pretrain(toy_bank(), limited, tmp_path / "parts", started=time.monotonic() - 3001) is None
+    assert same(pretrain(toy_bank(), limited, tmp_path / "parts")[0], whole)
+    assert metric_rows(tmp_path / "parts") == metric_rows(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("negatives", ["batch", "fresh"])
 def test_with_any_negatives_it_goes_on_where_it_stopped(tmp_path, negatives):
     settings = changed(epochs=1, negatives=negatives, time_limit_minutes=60, margin_minutes=10)

@@ -20,6 +20,7 @@ DEFAULT = {**FULL, "runs": {name: run for name, run in FULL["runs"].items() if n
 SMALL_TRAINING = {
     "epochs": 2,
     "batch_size": 4,
+    "groups": 2,
     "queue_size": 16,
     "feature_dim": 8,
     "num_experts": 2,
