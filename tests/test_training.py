@@ -201,6 +201,12 @@ def test_the_rate_follows_half_a_cosine():
     assert cosine_rate(2.0, 9, 10) == pytest.approx(1 + math.cos(0.9 * math.pi))
 
 
+def test_in_the_warmup_the_rate_rises_from_0():
+    rates = [cosine_rate(2.0, step, 10, warmup_steps=3) for step in range(10)]
+    shares = [rate / cosine_rate(2.0, step, 10) for step, rate in enumerate(rates)]
+    assert shares == pytest.approx([1 / 4, 2 / 4, 3 / 4, *[1] * 7])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
