@@ -39,7 +39,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "momentum": 0.9,
         "weight_decay": 1e-4,
         "visit_batches": None,
-        "final_statistics": "running",
         "head_norm": False,
     },
     "small": {
@@ -61,7 +60,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "momentum": 0.9,
         "weight_decay": 1e-4,
         "visit_batches": 1,
-        "final_statistics": "pooled",
         "head_norm": True,
     },
 }

@@ -49,9 +49,6 @@ class PretrainSettings:
         Over which the learning rate rises from 0, before its half cosine.
     visit_batches : int or None
         Batches in a row of one landmark; None for all of an epoch.
-    final_statistics : "running" or "pooled"
-        Batch-norm statistics that the finished encoder has: the running ones, of the last batches and their few
-        landmarks; or those of patches of all landmarks.
     feature_dim, num_experts, conditioning, head_norm
         As of `encoder.Encoder`.
     precision : "float32", "bfloat16" or "float64"
@@ -108,7 +105,6 @@ class PretrainSettings:
     weight_decay: float = 1e-4
     warmup_steps: int = 0
     visit_batches: int | None = None
-    final_statistics: Literal["running", "pooled"] = "running"
     head_norm: bool = False
     feature_dim: int = 128
     num_experts: int = 8

@@ -16,7 +16,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from drasclr_core.bank import Bank
-from drasclr_core.batch_statistics import pool_statistics
 from drasclr_core.batches import Patches, batches_per_landmark, epoch_batches, read_batches
 from drasclr_core.checkpoint import State, newest_checkpoint, save_checkpoint
 from drasclr_core.contrast import Contrast
@@ -177,8 +176,6 @@ class _Loop:
     def finished_encoder(self) -> Encoder:
         """Return the encoder for use: CPU, float32, evaluation mode."""
         encoder = self.contrast.encoder.to("cpu", torch.float32).eval()
-        if self.steps and self.settings.final_statistics == "pooled":
-            pool_statistics(encoder, self.bank, self.settings.batch_size)
         for name, buffer in encoder.named_buffers():
             if name.endswith("num_batches_tracked"):
                 buffer.fill_(self.steps)  # as counted, it would depend on the number of processes
