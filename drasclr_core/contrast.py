@@ -89,6 +89,7 @@ class Contrast:
         self.settings, self.processes, self.device = settings, processes, device
         self.dtype = torch.float64 if settings.precision == "float64" else torch.float32
         self.encoder = encoder.to(device, self.dtype).train()
+        self.encoder.features = "last"  # h is what the losses compare
         self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.codes = torch.as_tensor(codes, dtype=self.dtype, device=device)
         self.neighbours = neighbours[:, : settings.neighbours].tolist()
