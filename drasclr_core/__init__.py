@@ -5,18 +5,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from drasclr_core.model_folder import Model
+    from drasclr_core.settings import Features
 
 __version__ = "0.1.0"
 
 
-def load_model(folder: str | Path) -> "Model":
+def load_model(folder: str | Path, features: "Features" = "last") -> "Model":
     """Return the model of a folder, to embed scans: ``load_model(folder).embed(scan)``; see `model_folder.load_model`.
+
+    Parameters
+    ----------
+    folder : path
+    features : "last" or "pooled"
+        Which of the encoder's features are read: those of the last layer alone, as in the paper; or these, and behind
+        them mean and standard deviation over space of the activations of earlier ones.
 
     Raises
     ------
     InputError
-        If a file is missing, is not the one that was written, or does not fit the description.
+        If there are no such features, or a file is missing, is not the one that was written, or does not fit the
+        description.
     """
     from drasclr_core.model_folder import load_model as load  # seconds of imports
 
-    return load(folder)
+    return load(folder, features)

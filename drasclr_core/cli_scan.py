@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from drasclr_core.errors import InputError, QualityError, printable
 from drasclr_core.io import check_name, check_writable
+from drasclr_core.settings import Features
 
 if TYPE_CHECKING:
     from drasclr_core.embedding_scan import ScanReader
@@ -50,6 +51,9 @@ def embed(
     scans: Scans,
     model: ModelFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="Table to write, .parquet or .csv.")],
+    features: Annotated[
+        Features, typer.Option(help="last: of the last layer, as in the paper. pooled: and statistics of earlier ones.")
+    ] = "last",
     lung_weights: LungWeights = None,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -57,7 +61,7 @@ def embed(
     """Embed scans: mean features go to the output, those of every landmark beside it, to NAME.landmarks.parquet."""
     from drasclr_core.embedding_scan import TABLE_SUFFIXES, ScanFeatures, landmarks_path, write_features
 
-    reader = scan_reader(model, device, lung_weights, output, TABLE_SUFFIXES)
+    reader = scan_reader(model, device, lung_weights, output, TABLE_SUFFIXES, features)
     found: dict[str, ScanFeatures] = {}
 
     def work(scan: str, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -144,7 +148,12 @@ def qc(
 
 
 def scan_reader(
-    model: Path, device: str, lung_weights: Path | None, output: Path | None = None, suffixes: tuple[str, ...] = ()
+    model: Path,
+    device: str,
+    lung_weights: Path | None,
+    output: Path | None = None,
+    suffixes: tuple[str, ...] = (),
+    features: Features = "last",
 ) -> "ScanReader":
     """Return the reader of a model folder, its encoder on a device, after a look at where its work is to go."""
     from drasclr_core.embedding_scan import ScanReader
@@ -154,7 +163,7 @@ def scan_reader(
         raise InputError(f"--device is {device!r}: give auto, cpu or cuda.")
     if output is not None:
         check_output(output, suffixes)
-    return ScanReader.of(load_model_to(model, device), lung_weights)
+    return ScanReader.of(load_model_to(model, device, features=features), lung_weights)
 
 
 def check_output(path: Path, suffixes: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from drasclr_core.documents import raise_faults, schema_faults
 from drasclr_core.recipes import RECIPES
-from drasclr_core.settings import TRUE_DISEASE
+from drasclr_core.settings import POOLED_DIM, TRUE_DISEASE
 
 Config = dict[str, Any]
 
@@ -150,6 +150,12 @@ def pretrain_settings(config: Config, training: str) -> dict[str, Any]:
     given = {**config["pretrain"], **params}
     recipe = RECIPES[given.pop("recipe")]
     return {"seed": training_seed(config, training), **recipe, **given}
+
+
+def features_dim(config: Config, training: str) -> int:
+    """Return the length of a training's features: `encoder.Encoder.output_dim`, for which PyTorch would be loaded."""
+    more = POOLED_DIM if config["embedding"]["features"] == "pooled" else 0
+    return int(pretrain_settings(config, training)["feature_dim"] + more)
 
 
 def is_pretrained(config: Config, training: str) -> bool:

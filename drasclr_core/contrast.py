@@ -125,6 +125,7 @@ class Contrast:
         self.settings, self.processes, self.device = settings, processes, device
         self.dtype = torch.float64 if settings.precision == "float64" else torch.float32
         self.encoder = encoder.to(device, self.dtype).train()
+        self.encoder.features = "last"  # h is what the losses compare
         self.key_encoder = None
         if settings.key_momentum is not None:
             self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)

@@ -18,11 +18,12 @@ from drasclr_core.box_patches import BoxPatches
 from drasclr_core.box_windows import BoxGrid, model_values
 from drasclr_core.boxes import SUBTYPES
 from drasclr_core.detection import Mask, Predict, evaluate_patches, is_positive
-from drasclr_core.encoder import Encoder
+from drasclr_core.encoder import FEATURES, Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.finetune import Classifier, FinetuneSettings, finetune
 from drasclr_core.io import read_json, write_json
 from drasclr_core.model_folder import DETECTOR, Model
+from drasclr_core.settings import Features
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def evaluate_finetuned(
     settings : FinetuneSettings
         The training without fold K has their seed plus K.
     folder : path
-        Gets, per subtype, ``fold-K.safetensors`` and ``detector.json``, which says what model they come from.
+        Gets, per subtype, ``fold-K.safetensors`` and ``detector.json``: their model, which features they read.
     stride, block : int
         Of the windows slid over a box, in voxels.
     **common
@@ -74,8 +75,8 @@ def evaluate_finetuned(
         held_out = {str(fold): sorted(set(chosen.participants[chosen.folds == fold])) for fold in set(chosen.folds)}
         trained = sorted(int(path.stem.removeprefix("fold-")) for path in place.glob("fold-*.safetensors"))
         content = {"subtype": subtype, "model": model.identity, "settings": vars(settings)}
-        folds = {"held_out": held_out, "trained_folds": trained}
-        write_json(place / DETECTOR, {**content, **folds, "versions": {"drasclr": __version__}})
+        told = {"features": model.encoder.features, "held_out": held_out, "trained_folds": trained}
+        write_json(place / DETECTOR, {**content, **told, "versions": {"drasclr": __version__}})
     return evaluations
 
 
@@ -154,14 +155,7 @@ def trained_folds(folder: Path, model: Model) -> list[int]:
     InputError
         If the folder is none of detectors, or they were trained from another model.
     """
-    if not (folder / DETECTOR).is_file():
-        raise InputError(f"{folder} holds no {DETECTOR}: it is no folder of detectors, or its copy is not whole.")
-    try:
-        description = read_json(folder / DETECTOR)
-        folds, told = list(description["trained_folds"]), _flat(description.get("model"))
-    except (ValueError, KeyError) as error:
-        raise InputError(f"{folder / DETECTOR} is damaged ({error!r}): copy the folder again.") from error
-    ours = _flat(model.identity)
+    (folds, _, told), ours = _read(folder), _flat(model.identity)
     if not (told and ours):
         logger.warning("%s: not checked whether its detectors were trained from this model.", folder)
         return folds
@@ -175,7 +169,7 @@ def trained_folds(folder: Path, model: Model) -> list[int]:
 
 
 def load_detector(folder: Path, fold: int, model: Model) -> Detector:
-    """Return the detector of one of the `trained_folds` of a subtype's folder.
+    """Return the detector of one of the `trained_folds` of a subtype's folder; it reads the features it was trained on.
 
     Raises
     ------
@@ -183,7 +177,9 @@ def load_detector(folder: Path, fold: int, model: Model) -> Detector:
         If its file is damaged, or not of the model's architecture.
     """
     path = folder / f"fold-{fold}.safetensors"
-    encoder, classifier = copy.deepcopy(model.encoder), Classifier(model.encoder.feature_dim)
+    encoder = copy.deepcopy(model.encoder)
+    encoder.features = _read(folder)[1]
+    classifier = Classifier(encoder.output_dim)
     head = {f"head.{name}": value for name, value in encoder.head.state_dict().items()}
     try:
         tensors = load_file(path)
@@ -226,7 +222,8 @@ def evaluate_transfer(
     -------
     list of dict
         Per subtype: ``subtype, run, seed, fold_count, n, reason, notes``, and ``points``, each with ``start``
-        ("pretrained" or "scratch"), ``fraction``, ``folds`` and ``summary`` of f1, precision and recall.
+        ("pretrained" or "scratch"), ``fraction``, ``folds`` and ``summary`` of f1, precision and recall; ``features``,
+        which of the encoder's.
 
     References
     ----------
@@ -248,15 +245,16 @@ def evaluate_transfer(
             found = read_json(path)
             points.append({"start": start, "fraction": fraction, "folds": found["folds"], "summary": found["summary"]})
         shared = {key: found[key] for key in ("run", "seed", "fold_count", "n", "reason", "notes")}
-        curves.append({"subtype": subtype, **shared, "points": points})
+        curves.append({"subtype": subtype, "features": model.encoder.features, **shared, "points": points})
     return curves
 
 
 def untrained_like(model: Model, seed: int) -> Model:
-    """Return a model of the same architecture with new weights, a function of the seed alone."""
+    """Return a model of the same architecture, read alike, with new weights, a function of the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = Encoder(**model.description["architecture"])
+    encoder.features = model.encoder.features
     return Model(encoder.eval().to(model.encoder.device), model.grid, model.description)
 
 
@@ -277,6 +275,19 @@ def _on_part(predict: Predict, labels: Mask, fraction: float, seed: int) -> Pred
         return prediction, {**more, "n_used": int(kept.sum())}
 
     return predict_from_part
+
+
+def _read(folder: Path) -> tuple[list[int], Features, dict[str, Any]]:
+    """Return what a subtype's ``detector.json`` tells: trained folds, features (in earlier versions "last"), model."""
+    if not (folder / DETECTOR).is_file():
+        raise InputError(f"{folder} holds no {DETECTOR}: it is no folder of detectors, or its copy is not whole.")
+    try:
+        content = {"features": "last", **read_json(folder / DETECTOR)}
+        if content["features"] not in FEATURES:
+            raise ValueError(f"features {content['features']!r}")
+        return list(content["trained_folds"]), content["features"], _flat(content.get("model"))
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{folder / DETECTOR} is damaged ({error!r}): copy the folder again.") from error
 
 
 def _flat(identity: dict[str, Any] | None) -> dict[str, Any]:

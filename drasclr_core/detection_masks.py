@@ -51,10 +51,10 @@ def mask_subject(
     Returns
     -------
     dict
-        Of each subtype ``fraction``, the share of lung voxels with a probability of one half or more; or, without a
-        detector, the ``reason`` alone. Where the truth is known also ``true_fraction``, ``dice`` and ``auroc`` over the
-        lung voxels, None where one is undefined, and ``counts``: lung voxels without and with the disease, by stored
-        value 0 to 255.
+        Of each subtype ``features``, which of the encoder's, and ``fraction``, the share of lung voxels with a
+        probability of one half or more; or, without a detector, the ``reason`` alone. Where the truth is known also
+        ``true_fraction``, ``dice`` and ``auroc`` over the lung voxels, None where one is undefined, and ``counts``:
+        lung voxels without and with the disease, by stored value 0 to 255.
 
     References
     ----------
@@ -77,7 +77,7 @@ def mask_subject(
         image.CopyInformation(subject.ct)
         write_image(image, folder / f"{subtype}.nii.gz")
         diseased = None if labels is None else labels[lungs] == 1 + DISEASES.index(subtype)
-        metrics[subtype] = mask_metrics(stored[lungs], diseased)
+        metrics[subtype] = {"features": tuned.encoder.features, **mask_metrics(stored[lungs], diseased)}
     return metrics
 
 

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 _FRACTION = Task("disease fraction", "regression", ("r2",))
 
+_TOLD = ("name", "label", "run", "seed", "features", "warnings")
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -75,7 +77,7 @@ def probe_disease(
     folds : mapping
         Participant id -> fold.
     reference : str
-        The run whose training of the same seed the others are compared with, beside the comparators.
+        The run whose training of the same seed, read alike, the others are compared with, beside the comparators.
     readout : {"plain", "penalised"}
         Least squares, or ridge.
     seed : int
@@ -86,12 +88,12 @@ def probe_disease(
     dict
         JSON-able: ``reference, readout, seed, fold_count, resamples, level, min_lung_fraction, n_subjects`` (with at
         least one patch), ``n_patches, n_invalid, n_little_lung`` (patches left out),
-        ``participant_ids, patches_per_subject``; ``rows``, each with ``name, run, seed, warnings``: first "location",
-        then the comparators (their seed is `seed`, for nothing was trained), then the trainings; and ``targets``:
-        fraction -> ``mean_fraction``, ``r2`` (row's name -> R2, with ``penalties`` of the folds and ``squared_errors``
-        per subject), ``differences`` (training's name -> of what -> its R2 minus that of the other) and
-        ``over_trainings`` (run -> ``n, r2`` and ``differences``, each a ``mean`` and sample ``sd``). Each R2 and
-        difference has ``estimate, low, high``.
+        ``participant_ids, patches_per_subject``; ``rows``, each with ``name, label, run, seed, features, warnings``:
+        first "location", then the comparators (their seed is `seed`, for nothing was trained, and their features
+        None), then the trainings; and ``targets``: fraction -> ``mean_fraction``, ``r2`` (row's name -> R2, with
+        ``penalties`` of the folds and ``squared_errors`` per subject), ``differences`` (training's name -> of what ->
+        its R2 minus that of the other) and ``over_trainings`` (label -> ``n, r2`` and ``differences``, each a ``mean``
+        and sample ``sd``). Each R2 and difference has ``estimate, low, high``.
 
     Raises
     ------
@@ -108,21 +110,22 @@ def probe_disease(
         raise InputError("The disease probe needs measured patches in two folds or more: take a larger cohort.")
     inputs = {name: _inputs(name, content.features[measured]) for name, content in contents.items()}
     draws = draw_subjects(len(ids), RESAMPLES, seed)
-    runs = {run: [each.name for each in trainings if each.run == run] for run in {each.run: None for each in trainings}}
+    labels = {each.label: None for each in trainings}
+    groups = {label: [each.name for each in trainings if each.label == label] for label in labels}
     targets = {}
     for target in TARGETS:
         truth = np.concatenate([disease[name].fraction(target)[disease[name].measured] for name in ids])
         found = _probe({LOCATION: None, **inputs}, truth, patches, draws, against, readout=readout, seed=seed)
-        targets[target] = {**found, "over_trainings": _over_trainings(found, runs, against)}
+        targets[target] = {**found, "over_trainings": _over_trainings(found, groups, against)}
         logger.info("%s: R2 %s", target, {name: value["estimate"] for name, value in found["r2"].items()})
     return {
         "reference": reference,
         "rows": [
-            *({"name": name, "run": name, "seed": seed, "warnings": []} for name in (LOCATION, *comparators)),
             *(
-                {"name": each.name, "run": each.run, "seed": each.seed, "warnings": list(each.warnings)}
-                for each in trainings
+                {**dict.fromkeys(("name", "label", "run"), name), "seed": seed, "features": None, "warnings": []}
+                for name in (LOCATION, *comparators)
             ),
+            *({key: getattr(each, key) for key in _TOLD} for each in trainings),
         ],
         "readout": readout,
         "seed": seed,
@@ -175,16 +178,16 @@ def _summary(values: Floats) -> dict[str, Any]:
 
 
 def _over_trainings(
-    found: Mapping[str, Any], runs: Mapping[str, list[str]], against: Mapping[str, Mapping[str, str]]
+    found: Mapping[str, Any], groups: Mapping[str, list[str]], against: Mapping[str, Mapping[str, str]]
 ) -> dict[str, Any]:
-    """Return the mean and the sample standard deviation of each run's estimates over its trainings."""
+    """Return the mean and the sample standard deviation of each label's estimates over its trainings."""
 
     def spread(values: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
         mean, sd = mean_and_sd([value["estimate"] for value in values])
         return {"mean": mean, "sd": sd}
 
     return {
-        run: {
+        label: {
             "n": len(names),
             "r2": spread(found["r2"][name] for name in names),
             "differences": {
@@ -192,7 +195,7 @@ def _over_trainings(
                 for other in against.get(names[0], {})
             },
         }
-        for run, names in runs.items()
+        for label, names in groups.items()
     }
 
 

@@ -1,7 +1,7 @@
 """What the disease probe reads: trainings and what learns nothing, at every patch; and what is compared with what."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from drasclr_core.bank import Bank
+from drasclr_core.collapse import embedding_warnings
 from drasclr_core.errors import InputError
 from drasclr_core.histograms import HISTOGRAMS
+from drasclr_core.io import RECORD, read_json
+from drasclr_core.settings import Features
 
 LOCATION = "location"
 """The row of the landmark's mean alone."""
@@ -26,11 +29,26 @@ class LandmarkFeatures:
 
 @dataclass(frozen=True)
 class Training:
-    """A training of a run, its seed, its features, and what it warns of."""
+    """A training of a run as it is read.
+
+    Attributes
+    ----------
+    name, label : str
+        What training and run are called so read: "drasclr/seed-1" and "drasclr"; or, where pooled features are
+        configured and this reads h alone, "drasclr/seed-1 (last)" and "drasclr (last)".
+    run : str
+    seed : int
+    features : "last" or "pooled"
+        Which are read.
+    content : LandmarkFeatures
+    warnings : sequence of str
+    """
 
     name: str
+    label: str
     run: str
     seed: int
+    features: Features
     content: LandmarkFeatures
     warnings: Sequence[str] = ()
 
@@ -43,6 +61,17 @@ def read_landmark_features(folder: str | Path) -> LandmarkFeatures:
     features: Any = store["features"]
     ids: Any = store.attrs["participant_ids"]
     return LandmarkFeatures(tuple(ids), features[:])
+
+
+def read_training(folder: str | Path, *, name: str, run: str, seed: int) -> Iterator[Training]:
+    """Yield a training as its features folder has it and, where that is pooled, as read from the last layer alone."""
+    record, content = read_json(Path(folder) / RECORD), read_landmark_features(folder)
+    training = Training(name, run, run, seed, record["features"], content, embedding_warnings(record))
+    yield training
+    if training.features == "pooled":
+        last = content.features[..., : record["model"]["architecture"]["feature_dim"]]
+        content = LandmarkFeatures(content.participant_ids, last)
+        yield replace(training, name=f"{name} (last)", label=f"{run} (last)", features="last", content=content)
 
 
 def bank_histograms(bank: Bank) -> dict[str, LandmarkFeatures]:
@@ -61,7 +90,7 @@ def compared(trainings: Sequence[Training], comparators: Iterable[str], referenc
     comparators : iterable of str
         What was not learnt.
     reference : str
-        A run: its training of the same seed is the partner.
+        A run: its training of the same seed, read alike, is the partner.
 
     Returns
     -------
@@ -73,12 +102,15 @@ def compared(trainings: Sequence[Training], comparators: Iterable[str], referenc
     InputError
         If there is nothing to compare, or the reference lacks a seed.
     """
-    partners = {each.seed: each.name for each in trainings if each.run == reference}
+    partners = {(each.seed, each.features): each.name for each in trainings if each.run == reference}
     others = [each for each in trainings if each.run != reference]
     if not partners or not others:
         has = ", ".join(each.name for each in trainings)
         raise InputError(f"The disease probe compares runs with '{reference}', and has {has}: name both.")
-    lacking = sorted({each.seed for each in others} - set(partners))
+    lacking = sorted({each.seed for each in others if (each.seed, each.features) not in partners})
     if lacking:
         raise InputError(f"runs.{reference}.seeds lacks {lacking}, seeds of what is compared with it: add them.")
-    return {each.name: {reference: partners[each.seed], **{name: name for name in comparators}} for each in others}
+    return {
+        each.name: {reference: partners[each.seed, each.features], **{name: name for name in comparators}}
+        for each in others
+    }

@@ -16,6 +16,7 @@ from drasclr_core.encoder import Encoder, normalise_hu
 from drasclr_core.errors import InputError
 from drasclr_core.io import RECORD, atomic_directory, write_json
 from drasclr_core.model_folder import load_model
+from drasclr_core.settings import Features
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +24,12 @@ BATCH = 64  # patches per forward pass: enough to share the cost of the weights,
 LOCATIONS = 16  # location codes per forward pass: more of them mix no cheaper, and their kernels leave the caches
 
 
-def embed_to_folder(bank_path: str | Path, model_folder: str | Path, folder: Path, threads: int) -> None:
+def embed_to_folder(
+    bank_path: str | Path, model_folder: str | Path, folder: Path, *, features: Features, threads: int
+) -> None:
     """Embed a bank and publish the features folder.
 
-    Writes ``record.json``: the model's description;
+    Writes ``record.json``: the model's description, and which `features` of the encoder they are;
     ``landmarks.zarr``: `features` (N, L, D) float32, `valid` (N, L), `landmarks_mm` (L, 3), attribute
     `participant_ids`; and ``features.parquet``: participant_id, fold (-1: one embedding for all folds), f0, f1, ...
 
@@ -36,6 +39,8 @@ def embed_to_folder(bank_path: str | Path, model_folder: str | Path, folder: Pat
         To read.
     folder : path
         To write.
+    features : "last" or "pooled"
+        As of `encoder.Encoder`.
     threads : int
         Of a computation on the CPU.
 
@@ -47,24 +52,24 @@ def embed_to_folder(bank_path: str | Path, model_folder: str | Path, folder: Pat
     import pandas as pd
 
     torch.set_num_threads(threads)
-    bank, model = open_bank(bank_path), load_model(model_folder)
+    bank, model = open_bank(bank_path), load_model(model_folder, features)
     if model.grid.to_json() != bank.grid.to_json():
         raise InputError(f"{model_folder} was trained on other landmarks than {bank_path} holds: train on this atlas.")
     encoder = model.encoder.to("cuda" if torch.cuda.is_available() else "cpu")
-    count, dim = len(bank.participant_ids), model.description["architecture"]["feature_dim"]
-    features = np.empty((count, len(bank.grid), dim), np.float32)
+    count, dim = len(bank.participant_ids), encoder.output_dim
+    found = np.empty((count, len(bank.grid), dim), np.float32)
     for landmark, row in enumerate(embed_bank(bank, encoder)):
-        features[:, landmark] = row
+        found[:, landmark] = row
         logger.info("embedded landmark %d of %d", landmark + 1, len(bank.grid))
-    means = subject_features(features, bank.valid)
+    means = subject_features(found, bank.valid)
     frame = pd.DataFrame(means, columns=[f"f{i}" for i in range(dim)])
     frame.insert(0, "fold", -1)
     frame.insert(0, "participant_id", bank.participant_ids)
     with atomic_directory(folder) as partial:
         frame.sort_values("participant_id").to_parquet(partial / "features.parquet", index=False)
-        write_json(partial / RECORD, {"model": model.description, "drasclr": __version__})
+        write_json(partial / RECORD, {"model": model.description, "features": features, "drasclr": __version__})
         store = zarr.create_group(partial / "landmarks.zarr", attributes={"participant_ids": bank.participant_ids})
-        for name, values in (("features", features), ("valid", bank.valid.T), ("landmarks_mm", bank.grid.points_mm)):
+        for name, values in (("features", found), ("valid", bank.valid.T), ("landmarks_mm", bank.grid.points_mm)):
             store.create_array(name, data=np.ascontiguousarray(values))
 
 

@@ -223,7 +223,8 @@ def write_features(found: Mapping[str, ScanFeatures], model: Model, path: str | 
     found : mapping
         Scan as it was named -> its features; at least one.
     model : Model
-        The one that made them. Its weights' sha256 goes into the metadata of a Parquet file.
+        The one that made them. Its weights' sha256, and which features they are, go into the metadata of a Parquet
+        file.
     path : path
         Of the means, ``.parquet`` or ``.csv``: scan, f0, f1, ...; the other table is at `landmarks_path`: scan,
         landmark, valid, x_mm, y_mm, z_mm (in atlas space, LPS), f0, f1, ...
@@ -233,7 +234,7 @@ def write_features(found: Mapping[str, ScanFeatures], model: Model, path: str | 
     means = _frame(np.stack([features.mean for features in found.values()]))
     means.insert(0, "scan", list(found))
     each = pd.concat([_landmark_frame(scan, features) for scan, features in found.items()], ignore_index=True)
-    about = {"drasclr": __version__}
+    about: dict[str, str] = {"drasclr": __version__, "features": model.encoder.features}
     if model.sums is not None:
         about["model_sha256"] = model.sums[WEIGHTS]
     with atomic_path(path) as means_partial, atomic_path(landmarks_path(path)) as each_partial:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from drasclr_core.layers import HyperConv3d, JoinedConv3d, LocationEmbedding, LocCondConv3d, StaticConv3d
+from drasclr_core.settings import Features
 
 PATCH_SIZE = 32
 """Edge of the only patch that the encoder's six halvings bring to a single voxel."""
@@ -22,6 +23,12 @@ LAYERS += [(32, 64, 1), (64, 64, 1), (64, 64, 2)]
 LAYERS += [(64, 128, 1), (128, 128, 2)]
 """(channels in, channels out, stride) of each convolution; the last one's channels out are `feature_dim`."""
 
+POOLED_LAYERS = (5, 8, 11, 12)
+"""Convolutions, counted from 1, that the features "pooled" join to h: the last one loses what these still tell."""
+
+FEATURES: dict[Features, tuple[int, ...]] = {"last": (), "pooled": POOLED_LAYERS}
+"""Which features are read -> the convolutions whose activations are pooled for them."""
+
 HYPER_DIM = 64
 """Length of the hypernetwork's embedded location, and of its hidden layers."""
 
@@ -32,7 +39,7 @@ class Encoder(nn.Module):
     Parameters
     ----------
     feature_dim : int
-        Length of the feature, and of the projection head's output.
+        Length of h, the last layer's output, and of the projection head's output.
     num_experts : int
         Experts per Loc-CondConv layer.
     conditioning : "location", "none", "concatenation" or "hypernetwork"
@@ -51,6 +58,9 @@ class Encoder(nn.Module):
         in training it would take the location away again.
     head : torch.nn.Sequential
         The projection head g, used by the contrastive losses only.
+    features : "last" or "pooled"
+        Which features are returned: h, the paper's; or h, then for each of `POOLED_LAYERS` the means and the standard
+        deviations over space of its activations, channel by channel. No part of the weights, of which both are read.
 
     References
     ----------
@@ -65,6 +75,7 @@ class Encoder(nn.Module):
         head_norm: bool = False,
     ) -> None:
         super().__init__()
+        self.features: Features = "last"
         shapes = [*LAYERS[:-1], (LAYERS[-1][0], feature_dim, LAYERS[-1][2])]
         layer = _layer(conditioning, num_experts)
         self.convs = nn.ModuleList(layer(i, o, kernel_size=3, stride=s, padding=1) for i, o, s in shapes)
@@ -82,9 +93,14 @@ class Encoder(nn.Module):
 
     @property
     def feature_dim(self) -> int:
-        """Length of the feature."""
+        """Length of h."""
         first: Any = self.head[0]
         return int(first.in_features)
+
+    @property
+    def output_dim(self) -> int:
+        """Length of the features that are returned; h is the first `feature_dim` of them."""
+        return self.feature_dim + sum(2 * LAYERS[place - 1][1] for place in FEATURES[self.features])
 
     @property
     def device(self) -> torch.device:
@@ -92,7 +108,7 @@ class Encoder(nn.Module):
         return next(self.parameters()).device
 
     def forward(self, x: Tensor, location: Tensor) -> Tensor:
-        """Return the features h.
+        """Return the features.
 
         Parameters
         ----------
@@ -103,7 +119,7 @@ class Encoder(nn.Module):
 
         Returns
         -------
-        (B, feature_dim) tensor
+        (B, output_dim) tensor
 
         Raises
         ------
@@ -119,13 +135,16 @@ class Encoder(nn.Module):
         return [conv.kernels(embedded) for conv in layers]
 
     def convolve(self, x: Tensor, kernels: list[Tensor]) -> Tensor:
-        """Return the features h as `forward` does, from `kernels` mixed before."""
+        """Return the features as `forward` does, from `kernels` mixed before."""
         if x.shape[1:] != (1, PATCH_SIZE, PATCH_SIZE, PATCH_SIZE):
             raise ValueError(f"patches have shape {tuple(x.shape)}, but the encoder takes (B, 1, 32, 32, 32)")
         layers: list[Any] = list(self.convs)
-        for conv, norm, mixed in zip(layers, self.norms, kernels, strict=True):
+        pooled = []
+        for place, (conv, norm, mixed) in enumerate(zip(layers, self.norms, kernels, strict=True), start=1):
             x = F.elu(norm(conv.convolve(x, mixed)), inplace=True)
-        return x.flatten(1)
+            if place in FEATURES[self.features]:
+                pooled.append(_pool(x))
+        return torch.cat([x.flatten(1), *pooled], dim=1)
 
     def project(self, features: Tensor) -> Tensor:
         """Return the projections g(h) of unit length, (B, feature_dim), that the losses compare, of features h."""
@@ -155,13 +174,15 @@ class Encoder(nn.Module):
         locations = location.reshape(-1, 3)
         kernels = self.kernels(locations)
         layers = [_fold(*layer) for layer in zip(kernels, self.convs, self.norms, strict=True)]
-        return EncoderAt(layers, self.strides, len(locations))
+        return EncoderAt(layers, self.strides, len(locations), FEATURES[self.features])
 
 
 # On a CPU the first layers take 4 patches at a time: each patch is a megabyte after the first layer, which for many
 # would leave the caches. The rest takes all patches at once, so that its many weights are read (and reordered) once.
 _EARLY_LAYERS = 5
 _EARLY_PATCHES = 4
+
+_LEAST_VARIANCE = 1e-12
 
 
 class EncoderAt(nn.Module):
@@ -175,18 +196,23 @@ class EncoderAt(nn.Module):
         Of the layers.
     locations : int
         M.
+    pooled : tuple of int
+        Layers, counted from 1, whose activations are pooled.
     """
 
-    def __init__(self, layers: list[tuple[Tensor, Tensor]], strides: list[int], locations: int) -> None:
+    def __init__(
+        self, layers: list[tuple[Tensor, Tensor]], strides: list[int], locations: int, pooled: tuple[int, ...]
+    ) -> None:
         super().__init__()
         self.strides = strides
         self.locations = locations
-        for place, (kernels, bias) in enumerate(layers):
+        self.pooled = pooled
+        for place, (kernels, bias) in enumerate(layers, start=1):
             self.register_buffer(f"kernels{place}", kernels)
             self.register_buffer(f"bias{place}", bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the features h.
+        """Return the features.
 
         Parameters
         ----------
@@ -195,7 +221,7 @@ class EncoderAt(nn.Module):
 
         Returns
         -------
-        (B, M * feature_dim) tensor
+        (B, M * output_dim) tensor
             Location after location.
 
         Raises
@@ -206,16 +232,35 @@ class EncoderAt(nn.Module):
         if x.shape[1:] != (self.locations, PATCH_SIZE, PATCH_SIZE, PATCH_SIZE):
             raise ValueError(f"patches have shape {tuple(x.shape)}, not (B, {self.locations}, 32, 32, 32)")
         rows = max(1, _EARLY_PATCHES // self.locations) if x.device.type == "cpu" else max(1, len(x))
-        x = torch.cat([self._convolve(part, range(_EARLY_LAYERS)) for part in x.split(rows)])
-        return self._convolve(x, range(_EARLY_LAYERS, len(self.strides))).flatten(1)
+        early = zip(*(self._convolve(part, 1, _EARLY_LAYERS) for part in x.split(rows)), strict=True)
+        x, *pooled = (torch.cat(parts) for parts in early)
+        x, *more = self._convolve(x, _EARLY_LAYERS + 1, len(self.strides))
+        return torch.cat([self._by_location(x).flatten(2), *pooled, *more], dim=2).flatten(1)
 
-    def _convolve(self, x: Tensor, layers: range) -> Tensor:
-        for place in layers:
+    def _convolve(self, x: Tensor, first: int, last: int) -> list[Tensor]:
+        """Return what layers `first` to `last` make of x, and what is pooled on the way, each (B, M, 2 * channels)."""
+        pooled = []
+        for place in range(first, last + 1):
             kernels, bias = self.get_buffer(f"kernels{place}"), self.get_buffer(f"bias{place}")
             padding = kernels.shape[-1] // 2
-            x = F.conv3d(x, kernels, bias, self.strides[place], padding, groups=self.locations)
+            x = F.conv3d(x, kernels, bias, self.strides[place - 1], padding, groups=self.locations)
             x = F.elu(x, inplace=True)
-        return x
+            if place in self.pooled:
+                pooled.append(_pool(self._by_location(x)))
+        return [x, *pooled]
+
+    def _by_location(self, x: Tensor) -> Tensor:
+        """Return activations (B, M * channels, z, y, x) as (B, M, channels, z, y, x)."""
+        return x.unflatten(1, (self.locations, -1))
+
+
+def _pool(x: Tensor) -> Tensor:
+    """Return the mean and then the standard deviation over space of activations (..., C, z, y, x), (..., 2 * C)."""
+    x = x.flatten(-3)
+    mean = x.mean(dim=-1, keepdim=True)
+    variance = (x - mean).square().mean(dim=-1)  # torch.var_mean takes ten times as long
+    # The root has no gradient at 0, where constant activations are.
+    return torch.cat([mean[..., 0], variance.clamp_min(_LEAST_VARIANCE).sqrt()], dim=-1)
 
 
 def _layer(conditioning: Conditioning, num_experts: int) -> Callable[..., nn.Module]:

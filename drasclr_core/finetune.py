@@ -44,11 +44,11 @@ class FinetuneSettings:
 
 
 class Classifier(nn.Module):
-    """The linear classifier on a feature vector, which starts at 0."""
+    """The linear classifier on a feature vector, of length `dim`, which starts at 0."""
 
-    def __init__(self, feature_dim: int) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(feature_dim, 1)
+        self.linear = nn.Linear(dim, 1)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
@@ -68,7 +68,8 @@ def finetune(
     Parameters
     ----------
     encoder : Encoder
-        On the device where to compute; in evaluation mode afterwards.
+        On the device where to compute; in evaluation mode afterwards. The classifier takes the features that it is set
+        to return.
     patches : BoxPatches
         To learn from.
     labels : (M,) bool array
@@ -80,7 +81,7 @@ def finetune(
     Yu et al., "DrasCLR", Medical Image Analysis 2024, section 4.3.1.
     """
     device = encoder.device
-    classifier = Classifier(encoder.feature_dim).to(device)
+    classifier = Classifier(encoder.output_dim).to(device)
     parameters = [p for name, p in encoder.named_parameters() if not name.startswith("head.")]
     optimiser = torch.optim.SGD(
         [*parameters, *classifier.parameters()],

@@ -13,12 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from drasclr_core import __version__
-from drasclr_core.encoder import Encoder
+from drasclr_core.encoder import FEATURES, Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.images import read_image
 from drasclr_core.io import atomic_path, check_name, file_sha256, read_json, write_json
 from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.settings import PretrainSettings
+from drasclr_core.settings import Features, PretrainSettings
 
 if TYPE_CHECKING:
     from drasclr_core.embedding_scan import ScanFeatures
@@ -86,6 +86,11 @@ class Model:
         """What a user must know of its training, such as a collapse."""
         return list(self.description.get("warnings", []))
 
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What an evaluation says of it: ``warnings``; ``features``, which ``features`` of the encoder it read."""
+        return {"warnings": self.warnings, "features": {"features": self.encoder.features}}
+
     def embed(self, scan: str | Path, *, lung_weights: str | Path | None = None) -> "ScanFeatures":
         """Return the features of one scan; see `embedding_scan.embed_scan`."""
         from drasclr_core.embedding_scan import embed_scan  # it imports this module
@@ -133,17 +138,25 @@ def write_model(
         partial.write_text("".join(f"{file_sha256(folder / name)}  {name}\n" for name in _PARTS), encoding="utf-8")
 
 
-def load_model(folder: str | Path) -> Model:
+def load_model(folder: str | Path, features: Features = "last") -> Model:
     """Return the model that `write_model` wrote.
 
     A folder without sums, of an earlier version, is accepted with a warning.
 
+    Parameters
+    ----------
+    folder : path
+    features : "last" or "pooled"
+        Which of the encoder's features are read, as of `encoder.Encoder`: every model has both.
+
     Raises
     ------
     InputError
-        If the folder's name is not UTF-8, or a file is missing, is not the one that was written, or does not fit the
-        description.
+        If there are no such features, the folder's name is not UTF-8, or a file is missing, is not the one that was
+        written, or does not fit the description.
     """
+    if features not in FEATURES:
+        raise InputError(f"There are no features {features!r}: give {' or '.join(FEATURES)}.")
     folder = Path(folder).resolve()
     check_name(folder)
     for name in _PARTS:
@@ -158,10 +171,11 @@ def load_model(folder: str | Path) -> Model:
         raise InputError(
             f"{folder / WEIGHTS} does not hold the encoder that {DESCRIPTION} describes: {error}"
         ) from error
+    encoder.features = features
     return Model(encoder.eval(), LandmarkGrid.from_json(landmarks), description, folder, sums)
 
 
-def load_model_to(folder: str | Path, device: str, threads: int | None = None) -> Model:
+def load_model_to(folder: str | Path, device: str, threads: int | None = None, features: Features = "last") -> Model:
     """Return a model on the device where to compute.
 
     Parameters
@@ -172,6 +186,8 @@ def load_model_to(folder: str | Path, device: str, threads: int | None = None) -
         "auto" takes a GPU where there is one.
     threads : int, optional
         Of a computation on the CPU, whose last bits depend on it; without it PyTorch's own choice.
+    features : "last" or "pooled"
+        As of `load_model`.
 
     Raises
     ------
@@ -183,7 +199,7 @@ def load_model_to(folder: str | Path, device: str, threads: int | None = None) -
     found = torch.cuda.is_available()
     if device == "cuda" and not found:
         raise InputError("The device is cuda, but PyTorch finds no GPU here: give cpu or auto.")
-    model = load_model(folder)
+    model = load_model(folder, features)
     model.encoder.to(("cuda" if found else "cpu") if device == "auto" else device)
     return model
 

@@ -22,7 +22,7 @@ from drasclr_core.folds import assign_folds
 from drasclr_core.metrics import METRICS
 from drasclr_core.persons import table_persons
 from drasclr_core.probes import Readout, evaluate_task
-from drasclr_core.settings import TRUE_DISEASE, PretrainSettings
+from drasclr_core.settings import TRUE_DISEASE, Features, PretrainSettings
 from drasclr_core.tasks import TASKS
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ class _Probe:
         As of `probes.evaluate_task`.
     seed : int
         Of the readout: not the training's.
+    kind : "last" or "pooled"
+        Which features of the encoder are read.
     """
 
     bank: Bank
@@ -50,6 +52,7 @@ class _Probe:
     folds: dict[str, int]
     readout: Readout
     seed: int
+    kind: Features
 
     @property
     def landmarks(self) -> npt.NDArray[np.int64]:
@@ -63,6 +66,7 @@ class _Probe:
         A copy of the encoder does the work: the one in training keeps its mode, precision and statistics.
         """
         frozen = copy.deepcopy(encoder).to(torch.float32).eval()
+        frozen.features = self.kind
         codes = torch.from_numpy(self.bank.grid.codes).to(frozen.device, torch.float32)
         rows = [embed_patches(self.bank.row(place), codes[place], frozen) for place in self.landmarks.tolist()]
         return np.stack(rows, axis=1)
@@ -147,6 +151,7 @@ def online_probe(
     folds: int,
     readout: Readout,
     seed: int,
+    features: Features,
     truth: dict[str, Any] | None = None,
 ) -> OnlineProbe | TruthProbe:
     """Return the probe that the settings ask for.
@@ -162,6 +167,8 @@ def online_probe(
     readout : {"plain", "penalised"}
     seed : int
         Of folds and readout.
+    features : "last" or "pooled"
+        Which of the encoder's the probe reads.
     truth : dict, optional
         Of a cohort of phantoms: the folders ``phantom``, ``ingested`` and ``patches`` that hold a folder of each.
 
@@ -177,9 +184,10 @@ def online_probe(
     absent = [name for name in bank.participant_ids if name not in fold_of]
     if absent:
         raise InputError(f"{participants} lacks {', '.join(absent[:5])}, of {len(absent)} subjects in the bank.")
+    common = (bank, settings, fold_of, readout, seed, features)
     if not settings.probe_task.startswith(TRUE_DISEASE):
-        return OnlineProbe(bank, settings, fold_of, readout, seed, table)
-    return TruthProbe(bank, settings, fold_of, readout, seed, _true_disease(bank, settings.probe_task, truth or {}))
+        return OnlineProbe(*common, table)
+    return TruthProbe(*common, _true_disease(bank, settings.probe_task, truth or {}))
 
 
 def _true_disease(bank: Bank, task: str, truth: dict[str, Any]) -> list[PatchDisease]:

@@ -13,6 +13,7 @@ from drasclr_core.cohort import phantoms_of, read_participant_rows
 from drasclr_core.config import (
     Config,
     every_training,
+    features_dim,
     is_pretrained,
     pretrain_settings,
     same_run,
@@ -268,9 +269,9 @@ class _Work:
     def _embedding(self) -> Stage:
         jobs, patches = len(self.trainings) * len(self.sizes), self._patches(len(self.trainings))
         core_hours = patches * self.costs["embed_cpu_s"] / 3600
-        feature_dim = self.config["pretrain"]["feature_dim"]
-        memory_gb = embedding_memory_gb(max(self.sizes.values()), self.landmarks, feature_dim, self.costs)
-        return self._stage("embed_bank", None, jobs, jobs, core_hours, memory_gb, patches * feature_dim * 4 / GB)
+        dims = [features_dim(self.config, training) for training in self.trainings]
+        memory_gb = embedding_memory_gb(max(self.sizes.values()), self.landmarks, max(dims, default=0), self.costs)
+        return self._stage("embed_bank", None, jobs, jobs, core_hours, memory_gb, self._patches() * sum(dims) * 4 / GB)
 
     def _patches(self, times: int = 1) -> int:
         return self.scans * self.landmarks * times

@@ -1,7 +1,13 @@
-"""The settings of one pretraining."""
+"""The settings of one pretraining, and how its encoder is read."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+Features = Literal["last", "pooled"]
+"""Which features of an encoder are read, as of `encoder.Encoder`; no setting of its training."""
+
+POOLED_DIM = 480
+"""Length of what the features "pooled" have beside those of the last layer."""
 
 TRUE_DISEASE = "true_"
 """What a `probe_task` begins with that is the true disease of a phantom's patches."""

@@ -56,7 +56,7 @@ def training_memory_gb(settings: Mapping[str, Any], subjects: int, landmarks: in
     return float(most_gb * processes / settings["nodes"])
 
 
-def embedding_memory_gb(subjects: int, landmarks: int, feature_dim: int, costs: Costs) -> float:
-    """Return what the export of a bank's features holds, in 10^9 bytes: all of them, two rows, and the rest."""
-    features_gb = subjects * landmarks * feature_dim * 4 / GB
+def embedding_memory_gb(subjects: int, landmarks: int, dim: int, costs: Costs) -> float:
+    """Return what the export of a bank's features holds, in 10^9 bytes: all of them, of length `dim`, and two rows."""
+    features_gb = subjects * landmarks * dim * 4 / GB
     return features_gb + 2 * subjects * costs["patch_bytes"] / GB + costs["training_memory_gb"]

@@ -123,6 +123,7 @@ def provenance_notes(results: Results, *, cohort: str, config_hash: str) -> list
         *reasons,
         *unconverged,
         *sorted(set(_notes(results))),
+        *features_notes(results),
         *collapse_notes(results),
         f"Configuration {config_hash}.",
     ]
@@ -169,6 +170,13 @@ def _notes(results: Results) -> Iterator[str]:
             saying.setdefault((*kind, note), set()).add(training)
     for (task, variant, note), who in saying.items():
         yield note if who == trainings[task, variant] else f"{', '.join(sorted(who))}: {note}"
+
+
+def features_notes(results: Results) -> Iterator[str]:
+    """Yield which features of the encoders the evaluations read."""
+    read = {result["features"]["features"] for result in results.values() if "features" in result.get("features", {})}
+    if read:
+        yield f"Features of encoders: {', '.join(sorted(read))}."
 
 
 def collapse_notes(results: Results) -> list[str]:

@@ -20,6 +20,10 @@ _SEEN = (
     "No training was given a label, but its encoder saw the patches of the subjects that the probe is judged on, as in "
     "the paper."
 )
+_READ = {
+    "last": "last, of the last layer",
+    "pooled": "pooled, of the last layer and of earlier ones; `(last)` reads the last alone, of the same trainings",
+}
 _UNSEEN = "The same encoders. The probe is fitted and judged among phantoms that no training saw, by fold, as above."
 
 
@@ -62,7 +66,7 @@ def disease_markdown(
 def _primary(probe: Mapping[str, Any], run: str) -> str:
     """Return by how much a run tells more of any emphysema than the reference, and than what learns nothing."""
     found, reference = probe["targets"][EMPHYSEMA], probe["reference"]
-    name, over = next(row["name"] for row in probe["rows"] if row["run"] == run), found["over_trainings"][run]
+    name, over = next(row["name"] for row in probe["rows"] if row["label"] == run), found["over_trainings"][run]
     lines = []
     for other, difference in found["differences"][name].items():
         value = f"**{_signed(difference)}**" if other == reference else _signed(difference)
@@ -102,13 +106,13 @@ def _tables(probe: Mapping[str, Any]) -> list[str]:
 
 def _spread_rows(targets: Mapping[str, Any]) -> Iterator[list[str]]:
     """Yield what the trainings of each run, of several, vary by: R², then its differences."""
-    for run, first in next(iter(targets.values()))["over_trainings"].items():
+    for label, first in next(iter(targets.values()))["over_trainings"].items():
         if first["n"] > 1:
-            of_run = [found["over_trainings"][run] for found in targets.values()]
-            yield [f"`{run}`", *(_mean_sd(each["r2"], each["n"], "z.3f") for each in of_run)]
+            of_run = [found["over_trainings"][label] for found in targets.values()]
+            yield [f"`{label}`", *(_mean_sd(each["r2"], each["n"], "z.3f") for each in of_run)]
             for other in first["differences"]:
                 cells = [_mean_sd(each["differences"][other], each["n"], "+z.3f") for each in of_run]
-                yield [f"`{run}` - `{other}`", *cells]
+                yield [f"`{label}` - `{other}`", *cells]
 
 
 def _mean_sd(value: Mapping[str, Any], count: int, form: str) -> str:
@@ -119,7 +123,7 @@ def _mean_sd(value: Mapping[str, Any], count: int, form: str) -> str:
 
 
 def _of_seed(row: Mapping[str, Any]) -> str:
-    return f"`{row['run']}`" if row["name"] == row["run"] else f"`{row['run']}`, seed {row['seed']}"
+    return f"`{row['label']}`" if row["name"] == row["label"] else f"`{row['label']}`, seed {row['seed']}"
 
 
 def _tasks_table(tasks: Sequence[Mapping[str, Any]], primary: str, reference: str) -> str:
@@ -149,9 +153,11 @@ def _notes(probes: Mapping[str, Mapping[str, Any]], hashes: Mapping[str, str]) -
             f"They cover the choice of subjects, not the chance of a training, of which there is one of "
             f"{', '.join(alone)}: give runs several `seeds`."
         )
-    for row in first["rows"]:
+    trained = [row for row in first["rows"] if row["features"] and row["label"] == row["run"]]
+    for row in trained:
         for warning in row["warnings"]:
             yield f"Warning, {row['name']}: {warning}."
+    yield f"Features of encoders: {_READ[trained[0]['features']]}."
     for cohort, probe in probes.items():
         yield (
             f"Cohort: {cohort}. {probe['n_subjects']} subjects, {probe['n_patches']} patches; left out: "

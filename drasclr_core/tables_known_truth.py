@@ -9,7 +9,7 @@ _BOUNDS = {"r2": "estimate", "low": "low", "high": "high"}
 
 
 def known_truth(seen: Mapping[str, Any], unseen: Mapping[str, Any] | None = None) -> list[TableRow]:
-    """Return a row per run, disease and seed, ready for `tables.table_csv`.
+    """Return a row per run, disease, seed and features read, ready for `tables.table_csv`.
 
     Parameters
     ----------
@@ -21,15 +21,17 @@ def known_truth(seen: Mapping[str, Any], unseen: Mapping[str, Any] | None = None
     Returns
     -------
     list of dict
-        ``run, disease, seed``, then ``r2, low, high`` with the interval over subjects, ``subjects``, and the same of
-        the unseen, ``unseen_r2`` to ``unseen_subjects``; ``warning``, of the training. None where there is no value.
-        What was not trained (location, histograms) has one row a disease, whose seed is that of folds and bootstrap.
+        ``run, disease, seed, features``, then ``r2, low, high`` with the interval over subjects, ``subjects``, and the
+        same of the unseen, ``unseen_r2`` to ``unseen_subjects``; ``warning``, of the training. None where there is no
+        value. What was not trained (location, histograms) has one row a disease, whose seed is that of folds and
+        bootstrap, and no features of an encoder.
     """
     return [
         {
             "run": row["run"],
             "disease": disease,
             "seed": row["seed"],
+            "features": row["features"],
             **_cells(seen, disease, row["name"]),
             **{f"unseen_{name}": value for name, value in _cells(unseen, disease, row["name"]).items()},
             "warning": "; ".join(row["warnings"]),

@@ -14,6 +14,7 @@ from drasclr_core.tables import (
     TableRow,
     collapse_notes,
     common_settings,
+    features_notes,
     over_trainings,
     trainings_of,
 )
@@ -64,6 +65,7 @@ def significance_notes(rows: Sequence[TableRow], results: Results, *, cohort: st
         f"{folds} folds by subject; readout: {', '.join(readouts)}; seed {seed}. Cohort: {cohort}.",
         _spread_note(results),
         *missing,
+        *features_notes(results),
         *collapse_notes(results),
         f"Configuration {config_hash}.",
     ]

@@ -70,12 +70,13 @@ def finetuning(wildcards):
 
 
 def box_sliding():
-    """Return how a window is slid over a box, and where it is computed."""
+    """Return how a window is slid over a box, where it is computed, and what is read from it."""
     return {
         "stride": config["detection"]["stride"],
         "block": config["dense"]["block"],
         "threads": config["pretrain"]["cpu_threads"],
         "device": config["pretrain"]["device"],
+        "features": config["embedding"]["features"],
     }
 
 

@@ -3,7 +3,7 @@
 import math
 from functools import cache
 
-from drasclr_core.config import pretrain_settings
+from drasclr_core.config import features_dim, pretrain_settings
 from drasclr_core.sizes import (
     embedding_memory_gb,
     grid_size,
@@ -31,7 +31,7 @@ def training_memory(wildcards, attempt):
 
 def embedding_memory(wildcards, attempt):
     """Return the MB of the export of an encoder's features."""
-    dim = pretrain_settings(config, wildcards.run)["feature_dim"]
+    dim = features_dim(config, wildcards.run)
     return asked_mb(embedding_memory_gb(*bank_size(wildcards), dim, costs())) * attempt
 
 

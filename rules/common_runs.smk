@@ -102,6 +102,7 @@ def config_hash(cohort, runs):
     decisive = {
         "seed": config["seed"],
         "cohort": config["cohorts"][cohort],
+        "embedding": config["embedding"],
         "evaluation": config["evaluation"],
         "dense": config["dense"],
         "detection": config["detection"],

@@ -19,6 +19,7 @@ def upkeep(wildcards):
         "folds": config["evaluation"]["folds"],
         "readout": config["evaluation"]["readout"],
         "seed": config["seed"],
+        "features": config["embedding"]["features"],
     }
     if is_phantom(wildcards.cohort):
         folder = f"results/{wildcards.cohort}"

@@ -6,7 +6,7 @@ Writes:  results/{cohort}/{atlas}/disease/{id}/        disease.json: voxels of l
                                                        differences, with intervals
          results/disease_probe.md                      the same as a page, of the cohort in the role copd and of phantoms
                                                        that no training saw; and the subjects' labels
-         results/known_truth.csv                       R2 by run, disease and seed
+         results/known_truth.csv                       R2 by run, disease, seed and features read
 Config:  seed, roles, runs, evaluation.readout
 """
 

@@ -4,7 +4,7 @@ Reads:   the bank and a trained encoder (of phantoms that no training sees: anot
 Writes:  results/{cohort}/{atlas}/runs/{run}/features/  features.parquet: participant_id, fold, f0 ...;
                                                         record.json: what they come from;
                                                         of encoders also landmarks.zarr: (N, L, D) float32
-Config:  seed, runs, pretrain.cpu_threads
+Config:  seed, runs, embedding, pretrain.cpu_threads
 """
 
 
@@ -29,6 +29,7 @@ rule embed_bank:
         mem_mb=embedding_memory,
     params:
         cpu_threads=config["pretrain"]["cpu_threads"],
+        features=config["embedding"]["features"],
     script:
         "../workflow_scripts/embed_bank.py"
 

@@ -37,6 +37,23 @@ def test_embed_writes_the_good_and_says_why_not_the_bad(place, tmp_path):
     assert pd.read_parquet(tmp_path / "f.parquet")["scan"].tolist() == [str(good)]
 
 
+def test_embed_reads_the_features_asked_for_and_says_which(place, tmp_path):
+    tables = {}
+    for name, arguments in {"default": [], "last": ["--features", "last"], "pooled": ["--features", "pooled"]}.items():
+        target = tmp_path / f"{name}.parquet"
+        result = drasclr("embed", place / "good.nii.gz", "--model", place / "model", "-o", target, *arguments)
+        assert result.exit_code == 0, result.output
+        tables[name] = pd.read_parquet(target)
+    assert {name: table.attrs["features"] for name, table in tables.items()} == {
+        "default": "last",
+        "last": "last",
+        "pooled": "pooled",
+    }
+    assert tables["pooled"].columns.tolist() == ["scan", *(f"f{i}" for i in range(8 + 480))]
+    pd.testing.assert_frame_equal(tables["pooled"][tables["last"].columns], tables["last"])
+    pd.testing.assert_frame_equal(tables["default"], tables["last"])
+
+
 def test_embed_in_json(place, tmp_path):
     result = drasclr("embed", place / "good.nii.gz", "--model", place / "model", "-o", tmp_path / "f.csv", "--json")
     assert result.exit_code == 0

@@ -104,6 +104,7 @@ EVERYTHING_RESAMPLED = (
         ({"pretrain.epochs": 3}, trained(*TRAINED)),
         ({"runs.drasclr.params.neighbours": 1}, trained("drasclr")),
         ({"runs.kmeans.params.words": 5}, of("embed_cohort", ["kmeans"]) | evaluated("kmeans")),
+        ({"embedding.features": "last"}, embedded(*ENCODERS)),  # read in another way, never trained again
         ({"evaluation.readout": "plain"}, evaluated(*FITTED, *ENCODERS)),
         (
             {"evaluation.folds": 3},

@@ -75,6 +75,14 @@ def test_trainings_have_a_seed_of_the_run_and_judgements_that_of_the_configurati
         assert "3" in params[f"{logs}/evaluate_run/{training}.log"].split()
 
 
+def test_other_features_are_read_by_everything_and_train_no_encoder(folder):
+    jobs = {job.split()[0] for job in planned_jobs(folder, changed(CONFIG, {"embedding.features": "last"}), *TARGETS)}
+    assert {"embed_bank", "evaluate_run", "probe_disease", "make_known_truth", "detect_linear"} <= jobs
+    assert {"perturb_location", "finetune_detectors", "transfer_detectors", "mask_emphysema"} <= jobs
+    assert {"judge_linear_masks", "make_table", "make_figure"} <= jobs
+    assert not jobs & {"pretrain_encoder", "build_bank", "cut_boxes", "embed_cohort"}
+
+
 @pytest.mark.parametrize("key", ["stride", "block"])
 def test_another_stride_or_block_masks_again(folder, key):
     config = changed(CONFIG, {f"dense.{key}": 2})  # the number of the rule's version

@@ -4,14 +4,16 @@ import json
 
 import numpy as np
 import pytest
+import zarr
 from toy_bank import toy_bank
 
 from drasclr_core import disease_probe
 from drasclr_core.bootstrap import RESAMPLES
 from drasclr_core.disease import PatchDisease
 from drasclr_core.disease_probe import landmark_means, probe_disease
-from drasclr_core.disease_rows import LandmarkFeatures, Training, bank_histograms
+from drasclr_core.disease_rows import LandmarkFeatures, Training, bank_histograms, read_training
 from drasclr_core.errors import InputError
+from drasclr_core.io import write_json
 from drasclr_core.metrics import r2
 from drasclr_core.phantom_labels import DISEASES
 from drasclr_core.readout import choose_penalty
@@ -63,7 +65,8 @@ def alike(seed=5, dim=25):
 def trainings_of(runs):
     """Return trainings named as of a workflow: run, or run/seed-S."""
     seeds = {name: int(name.partition("/seed-")[2] or 0) for name in runs}
-    return [Training(name, name.partition("/")[0], seeds[name], features_of(runs[name])) for name in runs]
+    names = {name: name.partition("/")[0] for name in runs}
+    return [Training(name, run, run, seeds[name], "last", features_of(runs[name])) for name, run in names.items()]
 
 
 def probe(runs, disease, readout="plain", folds=FOLDS, comparators=()):
@@ -223,6 +226,67 @@ def test_a_training_is_compared_with_the_untrained_of_its_seed(truth):
     assert over["r2"] == {"mean": pytest.approx(sum(pair) / 2), "sd": pytest.approx(abs(pair[0] - pair[1]) / 2**0.5)}
     assert over["differences"]["untrained"]["mean"] == pytest.approx(sum(differences.values()) / 2)
     assert set(over["differences"]) == {"untrained", "histogram"}
+
+
+def save_features(folder, content, features, warnings=()):
+    """Write what of a features folder the probe reads."""
+    store = zarr.create_group(folder / "landmarks.zarr", attributes={"participant_ids": IDS})
+    store.create_array("features", data=content.features)
+    model = {"architecture": {"feature_dim": 4}, "warnings": list(warnings)}
+    write_json(folder / "record.json", {"model": model, "features": features})
+
+
+def test_pooled_trainings_are_read_by_their_last_layer_too(truth, tmp_path):
+    contents = {
+        "untrained": features_of(noise(2, dim=6)),
+        "untrained/seed-7": features_of(noise(3, dim=6)),
+        "drasclr": features_of(np.concatenate([noise(4), telling(truth)], axis=-1)),
+        "drasclr/seed-7": features_of(telling(truth, seed=9)),
+    }
+    trainings = []
+    for name, content in contents.items():
+        save_features(tmp_path / name, content, "pooled", ["it collapsed"] if name == "drasclr" else [])
+        told = {"name": name, "run": name.partition("/")[0], "seed": int(name.partition("/seed-")[2] or 0)}
+        trainings += read_training(tmp_path / name, **told)
+    settings = {"reference": "untrained", "readout": "plain", "seed": 0}
+    found = probe_disease(trainings, {"histogram": features_of(noise(5))}, disease_of(truth), FOLDS, **settings)
+    assert [tuple(row[key] for key in ("name", "label", "run", "seed", "features")) for row in found["rows"]] == [
+        ("location", "location", "location", 0, None),
+        ("histogram", "histogram", "histogram", 0, None),
+        ("untrained", "untrained", "untrained", 0, "pooled"),
+        ("untrained (last)", "untrained (last)", "untrained", 0, "last"),
+        ("untrained/seed-7", "untrained", "untrained", 7, "pooled"),
+        ("untrained/seed-7 (last)", "untrained (last)", "untrained", 7, "last"),
+        ("drasclr", "drasclr", "drasclr", 0, "pooled"),
+        ("drasclr (last)", "drasclr (last)", "drasclr", 0, "last"),
+        ("drasclr/seed-7", "drasclr", "drasclr", 7, "pooled"),
+        ("drasclr/seed-7 (last)", "drasclr (last)", "drasclr", 7, "last"),
+    ]
+    assert [row["name"] for row in found["rows"] if row["warnings"]] == ["drasclr", "drasclr (last)"]
+    target = found["targets"]["emphysema"]
+    r2s = {name: value["estimate"] for name, value in target["r2"].items()}
+    # As if the first columns had been embedded alone, beside the same comparators.
+    alone = {name: content.features[..., :4] for name, content in contents.items()}
+    expected = probe(alone, disease_of(truth))["targets"]["emphysema"]["r2"]
+    for name in contents:
+        assert r2s[f"{name} (last)"] == pytest.approx(expected[name]["estimate"], abs=1e-9)
+    assert r2s["drasclr"] > 0.99 > r2s["drasclr (last)"]
+    for name, partner in {"drasclr/seed-7": "untrained/seed-7", "drasclr (last)": "untrained (last)"}.items():
+        difference = target["differences"][name]["untrained"]["estimate"]
+        assert difference == pytest.approx(r2s[name] - r2s[partner], abs=1e-12)
+        assert set(target["differences"][name]) == {"untrained", "histogram"}
+    over = target["over_trainings"]
+    assert list(over) == ["untrained", "untrained (last)", "drasclr", "drasclr (last)"]
+    pair = [r2s["drasclr (last)"], r2s["drasclr/seed-7 (last)"]]
+    assert over["drasclr (last)"]["r2"]["mean"] == pytest.approx(sum(pair) / 2)
+    assert over["drasclr (last)"]["n"] == over["drasclr"]["n"] == 2
+
+
+def test_trainings_read_by_their_last_layer_have_one_row(truth, tmp_path):
+    save_features(tmp_path, features_of(telling(truth)), "last")
+    (training,) = read_training(tmp_path, name="drasclr/seed-7", run="drasclr", seed=7)
+    assert (training.name, training.label, training.features) == ("drasclr/seed-7", "drasclr", "last")
+    np.testing.assert_array_equal(training.content.features, telling(truth).astype(np.float32))
 
 
 def test_histograms_of_a_bank_are_those_of_its_patches():

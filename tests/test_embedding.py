@@ -11,6 +11,7 @@ from drasclr_core import embedding
 from drasclr_core.embedding import embed_bank, embed_locations, embed_patches, embed_to_folder, subject_features
 from drasclr_core.encoder import normalise_hu
 from drasclr_core.errors import InputError
+from drasclr_core.io import read_json
 from drasclr_core.methods.drasclr import build
 from drasclr_core.model_folder import load_model, save_model
 from drasclr_core.settings import PretrainSettings
@@ -76,7 +77,7 @@ def test_a_subject_without_valid_landmark_is_refused():
 
 def test_one_subject_at_a_time_gives_the_features_of_the_bank(model, some_invalid, monkeypatch, tmp_path):
     monkeypatch.setattr(embedding, "open_bank", lambda path: some_invalid)
-    embed_to_folder("bank", model, tmp_path / "features", threads=1)
+    embed_to_folder("bank", model, tmp_path / "features", features="last", threads=1)
     table = pd.read_parquet(tmp_path / "features" / "features.parquet").set_index("participant_id")
     assert (table.pop("fold") == -1).all()
     method = build({"model": str(model)})
@@ -88,12 +89,28 @@ def test_one_subject_at_a_time_gives_the_features_of_the_bank(model, some_invali
 
 def test_the_store_tells_subjects_landmarks_and_validity(model, some_invalid, monkeypatch, tmp_path):
     monkeypatch.setattr(embedding, "open_bank", lambda path: some_invalid)
-    embed_to_folder("bank", model, tmp_path / "features", threads=1)
+    embed_to_folder("bank", model, tmp_path / "features", features="last", threads=1)
     store = zarr.open_group(tmp_path / "features" / "landmarks.zarr", mode="r")
     assert store.attrs["participant_ids"] == some_invalid.participant_ids
     assert store["features"].shape == (8, 4, 8)
     np.testing.assert_array_equal(store["valid"][:], some_invalid.valid.T)
     np.testing.assert_array_equal(store["landmarks_mm"][:], toy_grid().points_mm)
+
+
+def test_last_is_the_first_columns_of_pooled(model, some_invalid, monkeypatch, tmp_path):
+    monkeypatch.setattr(embedding, "open_bank", lambda path: some_invalid)
+    found = {}
+    for features in ("last", "pooled"):
+        embed_to_folder("bank", model, tmp_path / features, features=features, threads=1)
+        table = pd.read_parquet(tmp_path / features / "features.parquet").drop(columns=["participant_id", "fold"])
+        store = zarr.open_group(tmp_path / features / "landmarks.zarr", mode="r")
+        found[features] = table.to_numpy(), store["features"][:]
+        record = read_json(tmp_path / features / "record.json")
+        assert (record["features"], record["model"]["architecture"]["feature_dim"]) == (features, 8)
+        assert list(table) == [f"f{i}" for i in range({"last": 8, "pooled": 488}[features])]
+    for last, pooled in zip(found["last"], found["pooled"], strict=True):
+        np.testing.assert_array_equal(pooled[..., :8], last)
+        assert pooled[..., 8:].std(axis=0).min() > 0
 
 
 def test_a_model_of_other_landmarks_is_refused(model, monkeypatch, tmp_path):
@@ -102,4 +119,4 @@ def test_a_model_of_other_landmarks_is_refused(model, monkeypatch, tmp_path):
     moved.points_mm[0] += 0.5
     monkeypatch.setattr(embedding, "open_bank", lambda path: replace(bank, grid=moved))
     with pytest.raises(InputError, match="other landmarks"):
-        embed_to_folder("bank", model, tmp_path / "features", threads=1)
+        embed_to_folder("bank", model, tmp_path / "features", features="last", threads=1)

@@ -50,7 +50,7 @@ def through_the_stages(place, folder):
     for stage, do in work.items():
         assert run_subject_stage(stages[stage], stage, "s", [], do).status == "ok"
     build_bank([stages["patches"]], ["s"], folder / "bank.zarr", grid=grid, memory_gb=1)
-    embed_to_folder(folder / "bank.zarr", model, folder / "features", threads=1)
+    embed_to_folder(folder / "bank.zarr", model, folder / "features", features="last", threads=1)
     store = zarr.open_group(folder / "features" / "landmarks.zarr", mode="r")
     means = pd.read_parquet(folder / "features" / "features.parquet")
     return store["features"][0], means.drop(columns=["participant_id", "fold"]).to_numpy()[0]
@@ -158,5 +158,6 @@ def test_tables_by_hand(place, tmp_path, suffix):
     assert each["f0"].tolist() == [0, 2, 10, 12]
     if suffix == ".parquet":
         sums = (place / "model" / "SHA256SUMS").read_text()
+        assert means.attrs["features"] == "last"
         assert f"{means.attrs['model_sha256']}  encoder.safetensors" in sums
         assert json.dumps(means.attrs) == json.dumps(each.attrs)

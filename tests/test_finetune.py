@@ -46,6 +46,12 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+def pooling_model():
+    model = new_model()
+    model.encoder.features = "pooled"
+    return model
+
+
 def trained(settings=SETTINGS, conditioning="location"):
     model, patches = new_model(conditioning), box_cohort(subjects=8, each=2, folds=2)
     labels = patches.subtypes == "centrilobular"
@@ -149,6 +155,44 @@ def test_detectors_know_their_model(tmp_path, caplog):
         trained_folds(place, model)
 
 
+def test_detectors_read_the_features_that_they_were_trained_on(tmp_path):
+    patches, model = box_cohort(subjects=8, each=2, folds=2), pooling_model()
+    settings = replace(SETTINGS, steps=2)
+    evaluate_finetuned(model, patches, settings, tmp_path / "detector", stride=5, block=5, **COMMON)
+    place = tmp_path / "detector/centrilobular"
+    assert read_json(place / "detector.json")["features"] == "pooled"
+
+    train = patches.take(patches.folds != 1)
+    encoder = pooling_model().encoder
+    classifier = finetune(encoder, train, train.subtypes == "centrilobular", replace(settings, seed=1))
+    assert classifier.linear.weight.shape == (1, 6 + 480)
+    assert classifier.linear.weight[0, 6:].abs().min() > 0
+    plain = new_model()
+    loaded, head = load_detectors(tmp_path / "detector", 1, plain)["centrilobular"]  # whatever the model's are
+    x = torch.randn(2, 1, 32, 32, 32)
+    with torch.no_grad():
+        expected = classifier(encoder(x, torch.zeros(3)))
+        assert torch.equal(head(loaded.encoder(x, torch.zeros(3))), expected)
+    assert plain.encoder.features == "last"
+
+    content = read_json(place / "detector.json")
+    for told, message in (({"features": "best"}, r"detector\.json is damaged \(.*'best'"), ({}, "does not hold a")):
+        write_json(place / "detector.json", {k: v for k, v in content.items() if k != "features"} | told)
+        with pytest.raises(InputError, match=message):  # without the key, as earlier versions, they read h alone
+            load_detectors(tmp_path / "detector", 1, plain)
+
+
+def test_detectors_of_earlier_versions_read_the_last_layer(tmp_path):
+    patches, model = box_cohort(subjects=8, each=2, folds=2), new_model()
+    evaluate_finetuned(model, patches, replace(SETTINGS, steps=1), tmp_path, stride=5, block=5, **COMMON)
+    path = tmp_path / "centrilobular/detector.json"
+    content = read_json(path)
+    assert content.pop("features") == "last"
+    write_json(path, content)
+    loaded, head = load_detectors(tmp_path, 1, pooling_model())["centrilobular"]
+    assert (loaded.encoder.features, head.linear.in_features) == ("last", 6)
+
+
 def test_a_part_of_the_annotations_is_a_share_of_either_kind_and_grows():
     labels = np.arange(50) < 20
     train = np.arange(50) % 5 != 0
@@ -168,6 +212,7 @@ def test_transfer_is_judged_from_trained_weights_and_from_scratch_and_goes_on_wh
     assert [(p["start"], p["fraction"]) for p in points] == wanted
     assert [p["folds"][0]["n_used"] for p in points] == [4, 8, 4, 8]
     assert curves[1]["reason"] == "no annotated box"
+    assert curves[0]["features"] == "last"
 
     (tmp_path / "centrilobular-scratch-1.json").unlink()
     starts = []
@@ -178,6 +223,7 @@ def test_transfer_is_judged_from_trained_weights_and_from_scratch_and_goes_on_wh
     scratch = [untrained_like(new_model(), seed).encoder.convs[0].weight for seed in (0, 0, 1)]
     assert torch.equal(scratch[0], scratch[1])
     assert not torch.equal(scratch[0], scratch[2])
+    assert untrained_like(pooling_model(), 0).encoder.features == "pooled"
 
 
 def test_a_mask_is_written_and_judged_by_the_truth(tmp_path):
@@ -198,6 +244,7 @@ def test_a_mask_is_written_and_judged_by_the_truth(tmp_path):
     metrics = {"fold": 1, **mask_subject(subject, detectors, folder, truth=tmp_path / "truth.nii.gz", **steps)}
     probability = sitk.GetArrayFromImage(read_probability(folder, "paraseptal"))
     assert (probability[mask == 0] == 0).all()
+    assert metrics["paraseptal"]["features"] == "last"
     assert metrics["paraseptal"]["fraction"] == (probability[mask > 0] >= 0.5).mean()
     assert metrics["paraseptal"]["true_fraction"] == (truth[mask > 0] == 2).mean()
 

@@ -144,6 +144,21 @@ def test_a_folder_beside_the_right_one_is_told_which_to_give(tmp_path):
             load_model(tmp_path / name)
 
 
+def test_a_model_is_read_either_way(tmp_path):
+    encoder = saved(tmp_path)
+    x, p = torch.randn(2, 1, 32, 32, 32), torch.zeros(3)
+    for features, found in {
+        "last": load_model(tmp_path),
+        "pooled": load_model_to(tmp_path, "cpu", features="pooled"),
+    }.items():
+        encoder.features = features
+        with torch.no_grad():
+            assert torch.equal(found.encoder(x, p), encoder(x, p))
+        assert found.provenance["features"] == {"features": features}
+    with pytest.raises(InputError, match="no features 'first': give last or pooled"):
+        load_model(tmp_path, features="first")
+
+
 def test_a_gpu_that_is_not_there_is_refused(tmp_path, monkeypatch):
     saved(tmp_path)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)

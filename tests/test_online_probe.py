@@ -30,8 +30,8 @@ def changed(**changes):
     return replace(SETTINGS, **changes)
 
 
-def probe(bank=None, settings=SETTINGS, participants=PARTICIPANTS):
-    return OnlineProbe(bank or toy_bank(), settings, FOLDS, "plain", 0, participants)
+def probe(bank=None, settings=SETTINGS, participants=PARTICIPANTS, features="last"):
+    return OnlineProbe(bank or toy_bank(), settings, FOLDS, "plain", 0, features, participants)
 
 
 def encoder():
@@ -75,6 +75,14 @@ def test_the_score_is_that_of_the_readout_of_mean_features():
     np.testing.assert_allclose(features, means(bank, encoder(), [0, 3]), rtol=1e-4, atol=1e-5)
     expected = r2_by_least_squares(features.astype(np.float64), np.log(FEV1PP))
     assert probe(bank)(encoder()) == pytest.approx(expected, rel=1e-6)
+
+
+def test_pooled_features_are_read_without_a_change_to_the_encoder():
+    ours, pooled = encoder(), encoder()
+    pooled.features = "pooled"
+    _, found = probe(features="pooled").subject_means(ours)
+    np.testing.assert_allclose(found, means(toy_bank(), pooled, [0, 3]), rtol=1e-4, atol=1e-5)
+    assert ours.features == "last"
 
 
 def test_the_encoder_keeps_its_mode_precision_and_statistics():
@@ -147,7 +155,7 @@ def test_without_labels_there_is_no_score_and_a_reason(caplog):
 
 def test_the_table_must_be_there_and_hold_every_subject(tmp_path):
     table = tmp_path / "participants.tsv"
-    source = {"participants": table, "folds": 2, "readout": "plain", "seed": 3}
+    source = {"participants": table, "folds": 2, "readout": "plain", "seed": 3, "features": "pooled"}
     with pytest.raises(InputError, match=r"probe_steps needs .*participants.tsv"):
         online_probe(toy_bank(), SETTINGS, **source)
     lines = ["participant_id\timage\tfev1pp", *(f"s{i}\ts{i}.nii\t{value}" for i, value in enumerate(FEV1PP))]
@@ -157,6 +165,7 @@ def test_the_table_must_be_there_and_hold_every_subject(tmp_path):
     table.write_text("\n".join(lines) + "\n")
     probe = online_probe(toy_bank(), SETTINGS, **source)
     assert np.isfinite(probe(encoder()))
+    assert probe.subject_means(encoder())[1].shape == (8, 8 + 480)
     # Those of the tables, whatever the seed of the training.
     assert probe.folds == assign_folds([f"s{i}" for i in range(len(FEV1PP))], 2, seed=3)
     assert probe.folds != assign_folds([f"s{i}" for i in range(len(FEV1PP))], 2, seed=SETTINGS.seed)
@@ -166,7 +175,8 @@ def test_scans_of_a_person_share_a_fold(tmp_path):
     table = tmp_path / "participants.tsv"
     rows = [f"s{i}\ts{i}.nii\t{value}\t{'one' if i in (1, 4, 6) else ''}" for i, value in enumerate(FEV1PP)]
     table.write_text("\n".join(["participant_id\timage\tfev1pp\tperson", *rows]) + "\n")
-    found = online_probe(toy_bank(), SETTINGS, participants=table, folds=3, readout="plain", seed=0).folds
+    source = {"participants": table, "folds": 3, "readout": "plain", "seed": 0, "features": "last"}
+    found = online_probe(toy_bank(), SETTINGS, **source).folds
     assert found["s1"] == found["s4"] == found["s6"]
 
 
@@ -182,12 +192,12 @@ def disease(subject):
 def test_the_true_disease_is_read_as_by_the_disease_probe():
     bank, settings = toy_bank(), changed(probe_task="true_emphysema", probe_landmarks=4)
     truth, found = [disease(subject) for subject in range(8)], encoder()
-    score = TruthProbe(bank, settings, FOLDS, "penalised", 0, truth)(found)
+    score = TruthProbe(bank, settings, FOLDS, "penalised", 0, "last", truth)(found)
     frozen, codes = copy.deepcopy(found).eval(), torch.tensor(bank.grid.codes).float()
     with torch.no_grad():
         rows = [frozen.at(codes[k])(normalise_hu(torch.from_numpy(bank.row(k)))[:, None]) for k in range(4)]
     content = LandmarkFeatures(tuple(bank.participant_ids), torch.stack(rows, dim=1).numpy())
-    trainings = [Training(name, name, 0, content) for name in ("untrained", "this")]
+    trainings = [Training(name, name, name, 0, "last", content) for name in ("untrained", "this")]
     whole = probe_disease(
         trainings,
         {},
@@ -203,7 +213,7 @@ def test_the_true_disease_is_read_as_by_the_disease_probe():
 def test_without_the_phantoms_the_true_disease_cannot_be_probed(tmp_path):
     table = tmp_path / "participants.tsv"
     table.write_text("\n".join(["participant_id\timage", *(f"s{i}\ts{i}.nii" for i in range(8))]) + "\n")
-    source = {"participants": table, "folds": 2, "readout": "plain", "seed": 3}
+    source = {"participants": table, "folds": 2, "readout": "plain", "seed": 3, "features": "pooled"}
     settings = changed(probe_task="true_emphysema")
     with pytest.raises(InputError, match="true_emphysema needs phantoms and their true disease"):
         online_probe(toy_bank(), settings, **source)

@@ -94,7 +94,7 @@ def test_emphysema_shows_where_it_is(embedded):
 @pytest.mark.parametrize("participant", SCANS)
 def test_a_scan_alone_gets_the_same_features(embedded, participant):
     run = embedded / ALIGNED / "runs" / "drasclr"
-    found = load_model(run / "model").embed(FOLDER / SCANS[participant][0])
+    found = load_model(run / "model", **CONFIG["embedding"]).embed(FOLDER / SCANS[participant][0])
     store = zarr.open_group(run / "features" / "landmarks.zarr", mode="r")
     expected = store["features"][store.attrs["participant_ids"].index(participant)]
     np.testing.assert_allclose(found.landmarks, expected, rtol=0, atol=1e-4)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from reference import released_model
+from test_features import by_hand
 
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
@@ -27,6 +28,14 @@ def test_features_and_projections_are_the_released_ones(tmp_path, prefix):
         z = encoder.head(h)
     assert relative_error(h, expected["eval_h"]) < 1e-5
     assert relative_error(z, expected["eval_z"]) < 1e-5
+
+
+def test_its_earlier_layers_are_read_on_request(tmp_path):
+    encoder = load_released_encoder(random_checkpoint(tmp_path / "c.pt"))
+    x, p = torch.randn(2, 1, 32, 32, 32), torch.tensor([0.5, -1.0, 0.2])
+    expected = torch.cat(by_hand(encoder, x, p), dim=1)
+    encoder.features = "pooled"
+    torch.testing.assert_close(encoder.at(p)(x), expected, rtol=0, atol=1e-5)
 
 
 def random_checkpoint(path, change=lambda state: None):

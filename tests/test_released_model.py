@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from reference import reference_file, released_model
+from test_features import by_hand
 from typer.testing import CliRunner
 from volumes import image_like, saved
 
@@ -51,6 +52,12 @@ def test_the_published_files_become_a_model(tmp_path):
     with torch.no_grad():
         h = model.encoder(torch.tensor(inputs["query"]), torch.tensor(inputs["mixed"]))
     assert np.abs(h.numpy() - expected["eval_h"]).max() < 1e-5 * np.abs(expected["eval_h"]).max()
+    pooled = load_model(tmp_path / "model", features="pooled").encoder
+    x, p = torch.tensor(inputs["query"]), torch.tensor(inputs["mixed"])
+    with torch.no_grad():
+        found = pooled(x, p)
+    assert torch.equal(found[:, :128], h)
+    torch.testing.assert_close(found[:, 128:], by_hand(model.encoder, x, p)[1], rtol=1e-5, atol=1e-5)
     corners = np.load(landmarks)
     np.testing.assert_allclose(model.grid.codes, corners / corners.max(0) * 2 - 1, atol=1e-12)
     assert len(model.grid) == 581

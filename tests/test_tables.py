@@ -9,6 +9,7 @@ from toy_tables import DETECTION, TOY, result, toy_file, toy_results
 from drasclr_core.errors import InputError
 from drasclr_core.experiments import load_experiment, required_results
 from drasclr_core.tables import build_table, provenance_notes, table_csv, table_markdown
+from drasclr_core.tables_significance import significance_notes
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE2 = ROOT / "experiments" / "table2.yaml"
@@ -114,6 +115,16 @@ def test_a_missing_evaluation_is_named(toy):
     del results["own", "gold"], results["laa950", "gold"]
     with pytest.raises(InputError, match=r"'Toy' lacks evaluations \(run / task\): laa950 / gold, own / gold"):
         build_table(toy, results)
+
+
+def test_the_footnotes_say_which_features_were_read():
+    results = toy_results()  # of methods without an encoder
+    settings = {"cohort": "phantom", "config_hash": "0f3a"}
+    assert not any("encoders" in note for note in provenance_notes(results, **settings))
+    for key in list(results)[:2]:
+        results[key] = {**results[key], "features": {"features": "pooled", "model": {}}}
+    assert provenance_notes(results, **settings).count("Features of encoders: pooled.") == 1
+    assert significance_notes([], results, **settings).count("Features of encoders: pooled.") == 1
 
 
 def test_evaluations_of_different_readouts_are_never_mixed(toy):

@@ -39,7 +39,8 @@ def probe(less=0.0, subjects=30):
     for name in ROWS:
         run, _, seed = name.partition("/seed-")
         warnings = ["it collapsed"] if name == "drasclr/seed-2" else []
-        rows.append({"name": name, "run": run, "seed": int(seed or 0), "warnings": warnings})
+        told = {"name": name, "label": run, "run": run, "features": "last" if run in SEEDS else None}
+        rows.append({**told, "seed": int(seed or 0), "warnings": warnings})
     return {
         "reference": "untrained",
         "rows": rows,
@@ -47,6 +48,20 @@ def probe(less=0.0, subjects=30):
         **{"readout": "penalised", "seed": 0, "fold_count": 5, "resamples": 2000, "level": 0.95},
         **{"min_lung_fraction": 0.05, "n_subjects": subjects, "n_patches": 145, "n_invalid": 5, "n_little_lung": 2},
     }
+
+
+def pooled_probe():
+    """Return the same of trainings that are read pooled, and of their last layers, which tell 0.02 less."""
+    found = probe()
+    for row in [row for row in found["rows"] if row["features"]]:
+        row["features"] = "pooled"
+        found["rows"].append({**row, "features": "last"} | {key: f"{row[key]} (last)" for key in ("name", "label")})
+    for each in found["targets"].values():
+        for name in [name for names in SEEDS.values() for name in names]:
+            each["r2"][f"{name} (last)"] = value(each["r2"][name]["estimate"] - 0.02)
+        for kind in ("differences", "over_trainings"):
+            each[kind] |= {f"{name} (last)": content for name, content in each[kind].items()}
+    return found
 
 
 TASK_VALUE = {"estimate": 0.25, "low": -0.5, "high": 0.75}
@@ -79,6 +94,22 @@ def test_the_page_names_each_row_and_what_learns_nothing():
         "30 subjects, 145 patches; left out: 5 with their centre outside the scan, 2 with less than 5% of lung" in page
     )
     assert "5 folds by subject; readout: penalised; seed 0; configuration hash-of-toys" in page
+    assert "- Features of encoders: last, of the last layer." in page
+
+
+def test_the_page_has_pooled_trainings_beside_their_last_layers():
+    page = page_of(toys=pooled_probe())
+    first = next(line for line in page.splitlines() if line.startswith("- `drasclr` minus"))
+    assert "`untrained`, any emphysema: **+0.300 [+0.200, +0.350]**" in first
+    assert "| `drasclr` | 0.600 [0.500, 0.650] |" in page
+    assert "| `drasclr (last)` | 0.580 [0.480, 0.630] |" in page
+    assert "| `drasclr (last)`, seed 2 | 0.480 [0.380, 0.530] |" in page
+    assert "| `drasclr (last)`, seed 2 - `untrained` | +0.200 [+0.100, +0.250] |" in page
+    assert "| `drasclr (last)` | 0.550 ± 0.071 (2) |" in page
+    assert (
+        "- Features of encoders: pooled, of the last layer and of earlier ones; `(last)` reads the last alone" in page
+    )
+    assert page.count("it collapsed") == 1
 
 
 def test_the_page_has_the_unseen_beside_the_seen():
@@ -100,14 +131,25 @@ def test_one_training_a_run_is_said_to_be_one():
     assert "over trainings" not in page.lower()
 
 
+def test_known_truth_has_a_row_for_each_way_to_read():
+    rows = list(csv.DictReader(table_csv(known_truth(pooled_probe(), pooled_probe())).splitlines()))
+    keys = [(row["run"], row["disease"], row["seed"], row["features"]) for row in rows]
+    assert len(set(keys)) == len(keys) == (3 + 2 * 4) * 2
+    assert {row["features"] for row in rows if row["run"] in ("location", "histogram", "histogram3")} == {""}
+    found = {(row["run"], row["seed"], row["features"]): row["r2"] for row in rows if row["disease"] == "emphysema"}
+    assert found["drasclr", "2", "pooled"] == "0.5"
+    assert found["drasclr", "2", "last"] == "0.48"
+    assert all(row["unseen_r2"] == row["r2"] for row in rows)
+
+
 def test_known_truth_has_each_run_disease_and_seed_once():
     lines = table_csv(known_truth(probe(), probe(less=0.05, subjects=80))).splitlines()
     rows = list(csv.DictReader(lines))
-    assert list(rows[0])[:6] == ["run", "disease", "seed", "r2", "low", "high"]
+    assert list(rows[0])[:6] == ["run", "disease", "seed", "features", "r2", "low"]
     keys = [(row["run"], row["disease"], row["seed"]) for row in rows]
     assert len(set(keys)) == len(keys) == len(ROWS) * 2
     assert {row["run"] for row in rows} == {"location", "histogram", "histogram3", "untrained", "drasclr"}
-    assert lines[6] == "drasclr,emphysema,2,0.5,0.4,0.55,30,0.45,0.35,0.5,80,it collapsed"
+    assert lines[6] == "drasclr,emphysema,2,last,0.5,0.4,0.55,30,0.45,0.35,0.5,80,it collapsed"
     assert sum(bool(row["warning"]) for row in rows) == 2  # one training, two diseases
     for row in rows:
         name = row["run"] if row["seed"] == "0" else f"{row['run']}/seed-{row['seed']}"

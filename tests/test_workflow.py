@@ -62,6 +62,7 @@ def test_table_2_is_readable_and_states_how_it_came_about(finished):
     text = (finished / TABLE).with_suffix(".md").read_text()
     assert "over 2 folds by subject" in text
     assert "readout: plain; seed 0" in text
+    assert "- Features of encoders: pooled." in text
     assert "Cohort: phantom. Subjects, or patches, with the label, by task: ae_history" in text
     assert "nan" not in text.lower()
 
@@ -73,7 +74,9 @@ def test_a_finished_workflow_has_nothing_to_do_and_leaves_nothing_unfinished(fin
 
 
 def test_a_scan_alone_gets_the_features_that_the_workflow_gave_it(finished):
-    found = load_model(finished / MODEL).embed(finished / "results/phantom/phantom/phantom-003/ct.nii.gz")
+    found = load_model(finished / MODEL, features="pooled").embed(
+        finished / "results/phantom/phantom/phantom-003/ct.nii.gz"
+    )
     store = zarr.open_group(finished / ALIGNED / "runs/drasclr/features/landmarks.zarr", mode="r")
     place = store.attrs["participant_ids"].index("phantom-003")
     np.testing.assert_allclose(found.landmarks, store["features"][place], rtol=0, atol=1e-4)

@@ -11,10 +11,10 @@ from drasclr_core.model_folder import load_model_to
 
 def main(job):
     sliding = job.params.sliding
-    device, threads = sliding["device"], sliding["threads"]
-    model = load_model_to(job.input.model, device, threads) if job.input.model else None
+    read = (sliding["device"], sliding["threads"], sliding["features"])
+    model = load_model_to(job.input.model, *read) if job.input.model else None
     values = values_of_run(model, **job.params.run, block=sliding["block"])
-    told = {"run": job.wildcards.run, "warnings": model.warnings if model else []}
+    told = {"run": job.wildcards.run, **(model.provenance if model else {"warnings": []})}
     patches, common = read_box_patches(job.input.patches), {**job.params.judged, **told}
     found = evaluate_linear(values, patches, stride=sliding["stride"], **common)
     for path, evaluation in zip((job.output.centrilobular, job.output.paraseptal), found, strict=True):

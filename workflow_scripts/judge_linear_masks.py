@@ -18,8 +18,8 @@ from drasclr_core.subject import Subject
 
 def main(job):
     sliding, included = dict(job.params.sliding), set(read_included(job.input.included))
-    wanted, device = sliding.pop("subjects"), sliding.pop("device")
-    model = load_model_to(job.input.model, device, threads=1) if job.input.model else None
+    wanted, device, features = (sliding.pop(name) for name in ("subjects", "device", "features"))
+    model = load_model_to(job.input.model, device, threads=1, features=features) if job.input.model else None
     stages = zip(job.input.phantom, job.input.ingest, job.input.segment, job.input.register, strict=True)
     subjects = (
         (Subject(Path(phantom).name, *map(Path, folders)), Path(phantom) / "truth.nii.gz")
@@ -30,7 +30,8 @@ def main(job):
     patches, folds = read_box_patches(job.input.patches), read_folds(job.input.folds)
     grid = LandmarkGrid.from_json(read_json(job.input.landmarks))
     found = judge_linear_masks(values, patches, islice(subjects, wanted), folds, grid, **sliding)
-    write_json(job.output.figures, {"run": job.wildcards.run, **sliding, **found})
+    told = {"run": job.wildcards.run, "features": features if model else None}
+    write_json(job.output.figures, {**told, **sliding, **found})
 
 
 if __name__ == "__main__":

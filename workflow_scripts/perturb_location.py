@@ -11,8 +11,8 @@ from drasclr_core.model_folder import load_model_to
 
 def main(job):
     sliding = job.params.sliding
-    model = load_model_to(job.input.model, sliding["device"], sliding["threads"])
-    told = {"run": job.wildcards.run, "warnings": model.warnings}
+    model = load_model_to(job.input.model, sliding["device"], sliding["threads"], sliding["features"])
+    told = {"run": job.wildcards.run, **model.provenance}
     patches, common = read_box_patches(job.input.patches), {**job.params.judged, **told}
     found = evaluate_location(model, patches, read_image(job.input.atlas), **common)
     for path, evaluation in zip(job.output.evaluations, found, strict=True):

@@ -18,7 +18,7 @@ from drasclr_core.model_folder import load_model_to
 
 def main(job):
     sliding, settings = job.params.sliding, FinetuneSettings(**job.params.settings)
-    model = load_model_to(job.input.model, sliding["device"], sliding["threads"])
+    model = load_model_to(job.input.model, sliding["device"], sliding["threads"], sliding["features"])
     patches, common = read_box_patches(job.input.patches), {**job.params.judged, "run": job.wildcards.run}
     # Patches or a model that were made again are others.
     made = [
