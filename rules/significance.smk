@@ -21,6 +21,7 @@ rule make_significance:
         "../envs/core.yaml"
     params:
         settings=comparison_settings,
+        phantom=comparison_is_phantom,
         results=comparison_results,
     script:
         "../workflow_scripts/make_significance.py"
