@@ -38,7 +38,9 @@ rule make_table:
     input:
         evaluations=table_evaluations,
         experiment=repo("experiments/{table}.yaml"),
-        code=core("tables", "tables_pooled", "pooled", "bootstrap", "experiments", "tasks"),
+        code=core(
+            "tables", "tables_pooled", "pooled", "bootstrap", "experiments", "tasks"
+        ),
     output:
         csv=report(
             "results/{table}.csv", category="Tables", labels={"table": "{table}"}

@@ -16,10 +16,10 @@ from drasclr_core.experiments import (
     Comparison,
     compared_results,
     compared_rows,
+    comparison_without_paper,
     load_comparison,
     load_experiment,
     required_results,
-    comparison_without_paper,
 )
 from drasclr_core.tables import table_csv
 from drasclr_core.tables_significance import build_significance, significance_markdown, significance_notes

@@ -2,7 +2,7 @@
 
 from _job import run
 
-from drasclr_core.experiments import load_comparison, load_experiment, comparison_without_paper
+from drasclr_core.experiments import comparison_without_paper, load_comparison, load_experiment
 from drasclr_core.io import atomic_path, read_json
 from drasclr_core.tables import table_csv
 from drasclr_core.tables_significance import build_significance, significance_markdown, significance_notes
