@@ -167,12 +167,15 @@ def _mean_shares(shares: Floats) -> Floats:
 
 def _map(cohort: _Cohort, estimates: Mapping[str, Floats], subject: int, paths: Mapping[str, Any]) -> DiseaseMap:
     name, shares = cohort.bank.participant_ids[subject], cohort.shares
-    stages = ("phantom", "ingest", "patches")
-    folders = [next(folder for folder in paths[stage] if Path(folder).name == name) for stage in stages]
+
+    def of(stage: str) -> str:
+        return next(folder for folder in paths[stage] if Path(folder).name == name)
+
     measured = np.isfinite(shares)
     scores = {key: r2(shares[measured], values[measured]) for key, values in estimates.items()}
     values = {key: values[subject] for key, values in estimates.items()}
-    return DiseaseMap(most_diseased_slice(*folders, measured[subject], EMPHYSEMA), shares[subject], values, scores)
+    place = most_diseased_slice(of("phantom"), of("ingest"), of("patches"), measured[subject], EMPHYSEMA)
+    return DiseaseMap(place, shares[subject], values, scores)
 
 
 def _map_rows(cohort: _Cohort, estimates: Mapping[str, Floats], subject: int) -> Iterator[Row]:
@@ -217,6 +220,6 @@ def _map_note(cohort: _Cohort, subject: int, found: DiseaseMap) -> str:
         f"Below: participant {cohort.bank.participant_ids[subject]}, of the median share among those with emphysema; "
         f"the coronal slice with most of it (y = {found.place.y_mm:.0f} mm), the patient's right on the left. Each "
         "place of the lungs has the value of the patch whose centre is nearest (edge "
-        f"{grid.patch_size * grid.spacing_mm:.0f} mm): its true share, and what the linear probe of the disease, fitted "
-        "on other people, reads from its features. R²: over the patches of all people."
+        f"{grid.patch_size * grid.spacing_mm:.0f} mm): its true share, and what the linear probe of the disease, "
+        "fitted on other people, reads from its features. R²: over the patches of all people."
     )

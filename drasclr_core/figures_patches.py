@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,10 +68,10 @@ def draw_neighbours(
     scale = Normalize(0, max(0.1, np.ceil(10 * np.nanmax(shares)) / 10) if differences else 1)
     if found is None:
         figure = new_figure(11, 5)
-        _draw_questions(figure.subfigures(), questions, differences, scale)
+        _draw_questions(*_parts(figure, 1, 1), questions, differences, scale)
         return figure
-    figure = new_figure(11, 8.6)
-    above, below = figure.subfigures(2, 1, height_ratios=[5.2, 3.4])
+    figure = new_figure(11, 8.4)
+    above, below = _parts(figure, 2, 1, height_ratios=[5.2, 3.2])
     _draw_questions(above, questions, differences, scale)
     _draw_maps(below, found, scale)
     return figure
@@ -79,16 +80,17 @@ def draw_neighbours(
 def _draw_questions(
     panel: SubFigure, questions: Sequence[Question], differences: Mapping[str, float], scale: Normalize
 ) -> None:
-    title = "Which patches of other people, at the same place in the lung, do the features call most similar?"
+    title = "The most similar patches of other people, at the same place in the lung"
     panel.suptitle(title, fontsize=LARGE, weight="bold")
     names = list(questions[0].found)
     columns = [[[each.asked] for each in questions], *([each.found[name] for each in questions] for name in names)]
-    titles = ["this patch\n", *(f"{name} encoder\n" for name in names)]
-    if differences:
-        told = (f"over all patches, emphysema differs by {100 * differences[name]:.1f} points" for name in names)
-        titles = ["this patch\nemphysema", *(f"{name} encoder\n{each}" for name, each in zip(names, told, strict=True))]
+    told = {name: f"emphysema differs by {100 * value:.1f} points on average" for name, value in differences.items()}
+    titles = [
+        "patch and its\nemphysema" if told else "patch\n",
+        *(f"found by the {name} encoder\n{told.get(name, '')}" for name in names),
+    ]
     widths = [max(map(len, column)) for column in columns]
-    groups = panel.subfigures(1, len(columns), width_ratios=[1.16, *widths[1:]])
+    groups = _parts(panel, 1, len(columns), width_ratios=[1.18, *widths[1:]])
     for group, column, width, words in zip(groups, columns, widths, titles, strict=True):
         group.suptitle(words, fontsize=MEDIUM)
         grid = group.subplots(len(questions), width, squeeze=False)
@@ -107,12 +109,12 @@ def _draw_patch(axes: Axes, patch: ShownPatch, scale: Normalize) -> None:
 
 
 def _draw_maps(panel: SubFigure, found: DiseaseMap, scale: Normalize) -> None:
-    title = "How much emphysema does a linear probe, fitted on other people, read from each patch's features?"
+    title = "The emphysema of one person, read from the features by a linear probe"
     panel.suptitle(title, fontsize=LARGE, weight="bold")
     place = found.place
     shown = _box(place.lungs)
-    titles = ["the truth", "the truth, by patch"]
-    titles += [f"read from {name}\n(R² {_score(score)})" for name, score in found.scores.items()]
+    titles = ["truth", "truth, by patch"]
+    titles += [f"{name} encoder\nR² {_score(score)}" for name, score in found.scores.items()]
     line = panel.subplots(1, len(titles))
     for axes, words, values in zip(line, titles, [None, found.shares, *found.estimates.values()], strict=True):
         _bare(axes)
@@ -124,6 +126,10 @@ def _draw_maps(panel: SubFigure, found: DiseaseMap, scale: Normalize) -> None:
     bar = panel.colorbar(ScalarMappable(scale, SCALE), ax=line, fraction=0.02, pad=0.01, shrink=0.8, format="{x:.0%}")
     bar.set_label("lung with\nemphysema", fontsize=MEDIUM)
     bar.ax.tick_params(labelsize=MEDIUM)
+
+
+def _parts(figure: Figure | SubFigure, rows: int, columns: int, **ratios: Any) -> list[SubFigure]:
+    return list(np.ravel(figure.subfigures(rows, columns, squeeze=False, **ratios)))
 
 
 def _box(lungs: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
