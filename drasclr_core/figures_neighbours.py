@@ -32,9 +32,6 @@ from drasclr_core.retrieval import choose_queries, mean_difference, median_subje
 
 QUANTILES = (0.1, 0.5, 0.9)
 NEAREST = 4
-MIN_LUNG = 0.5
-"""Share of a patch that must be lung for it to be asked about: in the middle of the others there may be none."""
-
 COLUMNS = ("panel", "features", "query", "rank", "participant_id", "landmark", "similarity", "share", "estimate")
 
 Floats = npt.NDArray[np.float64]
@@ -66,7 +63,7 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     """Draw nearest patches of other people and, of phantoms, a map of the disease that a probe reads.
 
     What is shown is chosen by a rule, not by its looks. The patches asked about: those at the quantiles `QUANTILES` of
-    true emphysema among those with `MIN_LUNG` of lung or, where no truth is known, of the list of all patches, subject
+    true emphysema among the half with most lung or, where no truth is known, of the list of all patches, subject
     after subject. Beside each its
     `NEAREST` of other people at the same landmark, by the cosine similarity of features less their landmark's mean. The
     subject of the map: the one of the median share among those with emphysema; its slice: the one that holds most.
@@ -120,11 +117,9 @@ def _shares(disease: Mapping[str, PatchDisease], bank: Bank) -> Floats:
 
 
 def _order(disease: Mapping[str, PatchDisease], cohort: _Cohort) -> Floats:
-    """Return the shares of the patches that hold enough lung to be asked about, (N, L); NaN for the others."""
-    enough = [
-        disease[name].lung_voxels >= MIN_LUNG * disease[name].patch_voxels for name in cohort.bank.participant_ids
-    ]
-    return np.where(enough, cohort.shares, np.nan)
+    """Return the shares of the half of the patches with most lung, (N, L): the middle of others may hold none."""
+    lung = np.stack([disease[name].lung_voxels for name in cohort.bank.participant_ids])
+    return np.where(lung >= np.median(lung[np.isfinite(cohort.shares)]), cohort.shares, np.nan)
 
 
 def _ask(cohort: _Cohort, usable: npt.NDArray[np.bool_], order: Floats) -> tuple[list[Question], list[Row]]:
@@ -186,7 +181,7 @@ def _map_rows(cohort: _Cohort, estimates: Mapping[str, Floats], subject: int) ->
 
 def _what(spec: FigureSpec, is_known: bool) -> str:
     places = ", ".join(f"{quantile:.0%}" for quantile in QUANTILES)
-    of = f"true emphysema among the patches with at least {MIN_LUNG:.0%} of lung"
+    of = "true emphysema among the half of all patches with most lung"
     if not is_known:
         of = "the list of all patches, for the true disease is known of phantoms alone"
     shares = " Numbers and frames: the truly emphysematous share of the lung in a patch." if is_known else ""

@@ -68,7 +68,8 @@ def draw_neighbours(
     scale = Normalize(0, max(0.1, np.ceil(10 * np.nanmax(shares)) / 10) if differences else 1)
     if found is None:
         figure = new_figure(11, 5)
-        _draw_questions(*_parts(figure, 1, 1), questions, differences, scale)
+        (whole,) = _parts(figure, 1, 1)
+        _draw_questions(whole, questions, differences, scale)
         return figure
     figure = new_figure(11, 8.4)
     above, below = _parts(figure, 2, 1, height_ratios=[5.2, 3.2])

@@ -22,7 +22,7 @@ LEVELS = {
     "released box finetune",
     4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe disease_rows survival "
     "concordance detection significance embedding_map pooled retrieval",
-    5: "tables figures qc report plan",
+    5: "tables figures qc report plan demonstration",
     6: "cli",
 }
 LEVEL_OF = {name: level for level, names in LEVELS.items() for name in names.split()}
