@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drasclr_core.disease import EMPHYSEMA
-from drasclr_core.tables import table_value
+from drasclr_core.tables_figures import table_value
 
 WIDTH = 96
 RUNS = {

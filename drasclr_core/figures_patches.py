@@ -71,8 +71,8 @@ def draw_neighbours(
         (whole,) = _parts(figure, 1, 1)
         _draw_questions(whole, questions, differences, scale)
         return figure
-    figure = new_figure(11, 8.4)
-    above, below = _parts(figure, 2, 1, height_ratios=[5.2, 3.2])
+    figure = new_figure(11, 8.6)
+    above, below = _parts(figure, 2, 1, height_ratios=[5.2, 3.4])
     _draw_questions(above, questions, differences, scale)
     _draw_maps(below, found, scale)
     return figure
@@ -114,8 +114,8 @@ def _draw_maps(panel: SubFigure, found: DiseaseMap, scale: Normalize) -> None:
     panel.suptitle(title, fontsize=LARGE, weight="bold")
     place = found.place
     shown = _box(place.lungs)
-    titles = ["truth", "truth, by patch"]
-    titles += [f"{name} encoder\nR² {_score(score)}" for name, score in found.scores.items()]
+    titles = ["true emphysema", "true share, by patch"]
+    titles += [f"read from the {name}\nencoder (R² {_score(score)})" for name, score in found.scores.items()]
     line = panel.subplots(1, len(titles))
     for axes, words, values in zip(line, titles, [None, found.shares, *found.estimates.values()], strict=True):
         _bare(axes)

@@ -2,14 +2,21 @@
 
 import csv
 import io
-import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from drasclr_core.config import run_of
 from drasclr_core.errors import InputError
 from drasclr_core.experiments import Column, Experiment, Row, required_results, row_results
-from drasclr_core.tables_pooled import folds_are_small, people_of, pooled_figures, pooled_note
+from drasclr_core.tables_figures import (
+    fold_figures,
+    folds_are_small,
+    people_of,
+    pooled_figures,
+    pooled_note,
+    table_value,
+    value_text,
+)
 from drasclr_core.tasks import OTHER_TASKS, evaluation_name
 
 NOT_RUN = "not run here"
@@ -46,8 +53,8 @@ def build_table(experiment: Experiment, results: Results) -> list[TableRow]:
     list of dict
         ``method, group, run, variant, trainings`` (how many), ``note``, then for each column C: ``C_mean, C_sd`` over
         the folds, in the column's unit, both the mean over the trainings; or, where the folds are small
-        (`tables_pooled.folds_are_small`), ``C_pooled, C_low, C_high``, the figure of all folds' predictions at once and
-        its interval; ``C_training_sd``, the sample standard deviation over the trainings of their values, ``C_n``
+        (`tables_figures.folds_are_small`), ``C_pooled, C_low, C_high``, the figure of all folds' predictions at once
+        and its interval; ``C_training_sd``, the sample standard deviation over the trainings of their values, ``C_n``
         subjects; ``C_paper, C_paper_sd`` unless the experiment is without them. None where there is no value, or one of
         the trainings has none.
 
@@ -220,22 +227,12 @@ def _table_row(row: Row, experiment: Experiment, results: Results, is_pooled: bo
     cells |= {"trainings": len(trainings) or None, "note": note}
     for name, column in experiment.columns.items():
         each = [results[training, found[name][1]] for training in trainings]
-        figures = (pooled_figures if is_pooled else _fold_figures)(column.metric, each, SCALE[column.format])
+        figures = (pooled_figures if is_pooled else fold_figures)(column.metric, each, SCALE[column.format])
         cells |= {f"{name}_{figure}": value for figure, value in figures.items()}
         cells[f"{name}_n"] = each[0]["n"] if each else None
         if experiment.paper:
             cells[f"{name}_paper"], cells[f"{name}_paper_sd"] = row.paper.get(name, (None, None))
     return cells
-
-
-def _fold_figures(metric: str, evaluations: Sequence[Mapping[str, Any]], scale: float) -> dict[str, float | None]:
-    summaries = [evaluation["summary"][metric] for evaluation in evaluations]
-    means, sds = ([_times(summary[key], scale) for summary in summaries] for key in ("mean", "sd"))
-    return {
-        "mean": over_trainings(statistics.fmean, means),
-        "sd": over_trainings(statistics.fmean, sds),
-        "training_sd": over_trainings(statistics.stdev, means, fewest=2),
-    }
 
 
 def _block(section: str, experiment: Experiment, rows: Sequence[TableRow]) -> str:
@@ -257,36 +254,8 @@ def _markdown_cells(row: TableRow, columns: Mapping[str, Column]) -> list[str]:
         over = "" if spread is None else f" (± {spread:.{decimals}f} over {row['trainings']} trainings)"
         cells.append(table_value(row, name, decimals) + over)
         if f"{name}_paper" in row:
-            cells.append(_value(row[f"{name}_paper"], row[f"{name}_paper_sd"], decimals))
+            cells.append(value_text(row[f"{name}_paper"], row[f"{name}_paper_sd"], decimals))
     return [cell.replace("|", "\\|") for cell in cells]
-
-
-def table_value(row: TableRow, name: str, decimals: int) -> str:
-    """Return ours in a column: mean and deviation over the folds, or the pooled figure with its interval."""
-    if f"{name}_mean" in row:
-        return _value(row[f"{name}_mean"], row[f"{name}_sd"], decimals)
-    figures = [row[f"{name}_{figure}"] for figure in ("pooled", "low", "high")]
-    if figures[0] is None:
-        return "–"
-    return "{} [{}, {}]".format(*(f"{figure:z.{decimals}f}" for figure in figures))
-
-
-def _value(value: float | None, sd: float | None, decimals: int) -> str:
-    if value is None:
-        return "–"
-    return f"{value:z.{decimals}f}" + ("" if sd is None else f" ± {sd:.{decimals}f}")
-
-
-def over_trainings(
-    statistic: Callable[[list[float]], float], values: Sequence[float | None], fewest: int = 1
-) -> float | None:
-    """Return a statistic of the values; None where there are too few, or one of them is None."""
-    defined = [value for value in values if value is not None]
-    return statistic(defined) if len(defined) == len(values) >= fewest else None
-
-
-def _times(value: float | None, scale: float) -> float | None:
-    return None if value is None else value * scale
 
 
 def _rounded(value: Any) -> Any:

@@ -15,9 +15,9 @@ from drasclr_core.tables import (
     TableRow,
     collapse_notes,
     common_settings,
-    over_trainings,
     trainings_of,
 )
+from drasclr_core.tables_figures import over_trainings
 
 
 def build_significance(comparison: Comparison, experiment: Experiment, results: Results) -> list[TableRow]:

@@ -39,7 +39,7 @@ rule make_table:
         evaluations=table_evaluations,
         experiment=repo("experiments/{table}.yaml"),
         code=core(
-            "tables", "tables_pooled", "pooled", "bootstrap", "experiments", "tasks"
+            "tables", "tables_figures", "pooled", "bootstrap", "experiments", "tasks"
         ),
     output:
         csv=report(

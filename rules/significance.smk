@@ -11,7 +11,13 @@ rule make_significance:
         evaluations=compared_evaluations,
         comparison=repo("experiments/{comparison}.yaml"),
         experiment=compared_table,
-        code=core("significance", "tables_significance", "tables", "experiments"),
+        code=core(
+            "significance",
+            "tables_significance",
+            "tables_figures",
+            "tables",
+            "experiments",
+        ),
     output:
         csv="results/{comparison}.csv",
         markdown="results/{comparison}.md",

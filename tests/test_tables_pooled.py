@@ -10,7 +10,7 @@ from toy_tables import toy_file
 
 from drasclr_core.experiments import load_experiment, without_paper
 from drasclr_core.tables import build_table, provenance_notes, table_csv, table_markdown
-from drasclr_core.tables_pooled import folds_are_small, people_of
+from drasclr_core.tables_figures import folds_are_small, people_of
 
 RNG = np.random.default_rng(0)
 GOLD = ([0, 1, 2, 3, 4, 0], [0, 1, 3, 1, 4, 2])  # 3 of 6 right, 4 within one

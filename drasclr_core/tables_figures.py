@@ -1,6 +1,7 @@
-"""What a table shows of a cohort whose folds are too small for a mean and a standard deviation over them."""
+"""The figures in the cells of a table: over the folds or, where these are too small for that, pooled over them."""
 
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,20 @@ def pooled_figures(metric: str, evaluations: Sequence[Evaluation], scale: float)
     return {"pooled": found["estimate"], "low": found["low"], "high": found["high"], "training_sd": spread}
 
 
+def fold_figures(metric: str, evaluations: Sequence[Evaluation], scale: float) -> dict[str, float | None]:
+    """Return ``mean, sd`` over the folds, both the mean over a run's trainings, and ``training_sd``, of their means.
+
+    Takes what `pooled_figures` takes.
+    """
+    summaries = [evaluation["summary"][metric] for evaluation in evaluations]
+    means, sds = ([_times(summary[key], scale) for summary in summaries] for key in ("mean", "sd"))
+    return {
+        "mean": over_trainings(statistics.fmean, means),
+        "sd": over_trainings(statistics.fmean, sds),
+        "training_sd": over_trainings(statistics.stdev, means, fewest=2),
+    }
+
+
 def pooled_note(evaluations: Sequence[Evaluation], folds: int) -> str:
     """Return the footnote that says what stands in place of mean and standard deviation, and why."""
     fewest = min(people_of(evaluation) for evaluation in evaluations if not evaluation["reason"])
@@ -76,3 +91,32 @@ def pooled_note(evaluations: Sequence[Evaluation], folds: int) -> str:
 
 def _is_small(evaluation: Evaluation) -> bool:
     return people_of(evaluation) < SMALL_FOLD * evaluation["fold_count"]
+
+
+def table_value(row: Mapping[str, Any], name: str, decimals: int) -> str:
+    """Return ours in a column: mean and deviation over the folds, or the pooled figure with its interval."""
+    if f"{name}_mean" in row:
+        return value_text(row[f"{name}_mean"], row[f"{name}_sd"], decimals)
+    figures = [row[f"{name}_{figure}"] for figure in ("pooled", "low", "high")]
+    if figures[0] is None:
+        return "–"
+    return "{} [{}, {}]".format(*(f"{figure:z.{decimals}f}" for figure in figures))
+
+
+def value_text(value: float | None, sd: float | None, decimals: int) -> str:
+    """Return a value with its standard deviation, if there is one."""
+    if value is None:
+        return "–"
+    return f"{value:z.{decimals}f}" + ("" if sd is None else f" ± {sd:.{decimals}f}")
+
+
+def over_trainings(
+    statistic: Callable[[list[float]], float], values: Sequence[float | None], fewest: int = 1
+) -> float | None:
+    """Return a statistic of the values; None where there are too few, or one of them is None."""
+    defined = [value for value in values if value is not None]
+    return statistic(defined) if len(defined) == len(values) >= fewest else None
+
+
+def _times(value: float | None, scale: float) -> float | None:
+    return None if value is None else value * scale
