@@ -56,6 +56,7 @@ localrules:
     lay_landmarks,
     collect_subjects,
     check_exclusions,
+    demonstration,
 
 
 rule all:
@@ -79,6 +80,7 @@ include: "rules/disease.smk"
 include: "rules/detection.smk"
 include: "rules/masks.smk"
 include: "rules/report.smk"
+include: "rules/demonstration.smk"
 
 
 rule preprocess:

@@ -4,7 +4,7 @@ Importing this module loads the standard library, PyYAML and jsonschema only: th
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,12 +51,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A table as declared in ``experiments/*.yaml``; columns and rows in the order of the file."""
+    """A table as declared in ``experiments/*.yaml``; columns and rows in the order of the file.
+
+    `paper` says whether the paper's values stand beside ours.
+    """
 
     title: str
     cohort: str
     columns: dict[str, Column]
     rows: tuple[Row, ...]
+    paper: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,8 @@ class Comparison:
         Labels of the rows that it is compared with.
     alternative : "greater" or "two-sided"
         Whether the row is expected to be better, or only different.
-    paper_p : str
-        What the paper says of p.
+    paper_p : str, optional
+        What the paper says of p; None where it is not to be told.
     """
 
     title: str
@@ -86,7 +90,7 @@ class Comparison:
     against: tuple[str, ...]
     alternative: Alternative
     group: str = ""
-    paper_p: str = NOT_AVAILABLE
+    paper_p: str | None = NOT_AVAILABLE
 
 
 def load_experiment(path: str | Path) -> Experiment:
@@ -127,6 +131,17 @@ def load_comparison(path: str | Path) -> Comparison:
     content = read_yaml(path)
     raise_faults(str(path), schema_faults(content, "comparison"))
     return Comparison(**{**content, "against": tuple(content["against"])})
+
+
+def without_paper(experiment: Experiment) -> Experiment:
+    """Return a table as it is for phantoms: without the paper's values and the methods that have only these."""
+    return replace(experiment, rows=tuple(row for row in experiment.rows if row.run), paper=False)
+
+
+def comparison_without_paper(comparison: Comparison, experiment: Experiment) -> Comparison:
+    """Return the tests as they are for phantoms: without what the paper says, and without methods not run here."""
+    _, others = compared_rows(comparison, experiment)
+    return replace(comparison, against=tuple(row.label for row in others if row.run), paper_p=None)
 
 
 def row_results(experiment: Experiment, row: Row) -> dict[str, tuple[str, str]]:

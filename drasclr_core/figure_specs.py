@@ -28,6 +28,7 @@ KINDS = {
     "dense_masks": FigureKind("figures_masks", needs_boxes=True),
     "emphysema_fraction": FigureKind("figures_detection", needs_boxes=True),
     "annotation_efficiency": FigureKind("figures_detection", needs_boxes=True),
+    "patch_neighbours": FigureKind("figures_neighbours", ("reference",)),
 }
 
 
@@ -52,6 +53,8 @@ class FigureSpec:
         Names of `drasclr_core.tasks.TASKS`.
     variant : str
         A name of `drasclr_core.tasks.COLUMN_SETS`: what joins the features in a survival model.
+    reference : str
+        A run without training, drawn beside `run`.
     """
 
     title: str
@@ -62,11 +65,12 @@ class FigureSpec:
     labels: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     variant: str = ""
+    reference: str = ""
 
     @property
     def runs(self) -> list[str]:
         """The runs that the figure needs, each once."""
-        return [self.run]
+        return [self.run, *([self.reference] if self.reference else [])]
 
 
 def load_figure(path: str | Path) -> FigureSpec:

@@ -2,16 +2,29 @@
 
 import csv
 import io
-import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from drasclr_core.config import run_of
 from drasclr_core.errors import InputError
 from drasclr_core.experiments import Column, Experiment, Row, required_results, row_results
+from drasclr_core.tables_figures import (
+    fold_figures,
+    folds_are_small,
+    people_of,
+    pooled_figures,
+    pooled_note,
+    table_value,
+    value_text,
+)
 from drasclr_core.tasks import OTHER_TASKS, evaluation_name
 
 NOT_RUN = "not run here"
+QUOTED = "Columns headed *paper* quote the publication, on its own cohort; all others are ours."
+PHANTOMS = (
+    "The cohort is of phantoms, synthetic scans with known disease: the paper's values, which are of people, do not "
+    "stand beside theirs."
+)
 SCALE = {"ratio": 1.0, "percent": 100.0}
 _DECIMALS = {"ratio": 2, "percent": 1}
 # Enough for every reader, too few for the last bits that differ between two machines' linear algebra.
@@ -39,9 +52,11 @@ def build_table(experiment: Experiment, results: Results) -> list[TableRow]:
     -------
     list of dict
         ``method, group, run, variant, trainings`` (how many), ``note``, then for each column C: ``C_mean, C_sd`` over
-        the folds, in the column's unit, both the mean over the trainings; ``C_training_sd``, the sample standard
-        deviation over the trainings of their means, ``C_n`` subjects, ``C_paper, C_paper_sd``. None where there is no
-        value, or one of the trainings has none.
+        the folds, in the column's unit, both the mean over the trainings; or, where the folds are small
+        (`tables_figures.folds_are_small`), ``C_pooled, C_low, C_high``, the figure of all folds' predictions at once
+        and its interval; ``C_training_sd``, the sample standard deviation over the trainings of their values, ``C_n``
+        subjects; ``C_paper, C_paper_sd`` unless the experiment is without them. None where there is no value, or one of
+        the trainings has none.
 
     Raises
     ------
@@ -53,7 +68,8 @@ def build_table(experiment: Experiment, results: Results) -> list[TableRow]:
     if missing:
         raise InputError(f"'{experiment.title}' lacks evaluations (run / task): {', '.join(missing)}")
     common_settings(list(results.values()))
-    return [_table_row(row, experiment, results) for row in experiment.rows]
+    is_pooled = folds_are_small(list(results.values()))
+    return [_table_row(row, experiment, results, is_pooled) for row in experiment.rows]
 
 
 def trainings_of(run: str | None, results: Results) -> list[str]:
@@ -71,7 +87,7 @@ def table_csv(rows: Sequence[TableRow]) -> str:
 
 
 def table_markdown(experiment: Experiment, rows: Sequence[TableRow], footnotes: Sequence[str] = ()) -> str:
-    """Return the table as Markdown, one block per section of columns, in each ours and the paper's side by side.
+    """Return the table as Markdown, one block per section of columns, in each ours and, if quoted, the paper's.
 
     Parameters
     ----------
@@ -85,8 +101,8 @@ def table_markdown(experiment: Experiment, rows: Sequence[TableRow], footnotes: 
     sections = list(dict.fromkeys(column.section for column in experiment.columns.values()))
     blocks = [_block(section, experiment, rows) for section in sections]
     notes = [f"{row['method']}: {row['note']}." for row in rows if row["note"] not in ("", NOT_RUN)]
-    paper = "Columns headed *paper* quote the publication, on its own cohort; all others are ours. – means no value."
-    lines = [f"- {line}" for line in (paper, *notes, *footnotes)]
+    quoted = QUOTED if experiment.paper else PHANTOMS
+    lines = [f"- {line}" for line in (f"{quoted} – means no value.", *notes, *footnotes)]
     return "\n\n".join([f"# {experiment.title}", *blocks, "\n".join(lines)]) + "\n"
 
 
@@ -114,27 +130,31 @@ def provenance_notes(results: Results, *, cohort: str, config_hash: str) -> list
         for (training, name), result in results.items()
         if not all(fold["converged"] for fold in result["folds"])
     )
-    spreads = sorted({_spread(result["task"]) for result in results.values()})
+    evaluations = list(results.values())
+    is_pooled = folds_are_small(evaluations)
+    spreads = sorted({_spread(result["task"]) for result in evaluations})
+    over_folds = f"Mean ± standard deviation ({', '.join(spreads)}) over {folds} folds by subject"
+    what = pooled_note(evaluations, folds) if is_pooled else over_folds
     return [
-        f"Mean ± standard deviation ({', '.join(spreads)}) over {folds} folds by subject; readout: "
-        f"{', '.join(readouts)}; seed {seed}.",
-        *_training_notes(results),
-        f"Cohort: {cohort}. Subjects, or patches, with the label, by task: {_counts(list(results.values()))}.",
+        f"{what}; readout: {', '.join(readouts)}; seed {seed}.",
+        *_training_notes(results, is_pooled),
+        f"Cohort: {cohort}. Subjects, or patches, with the label, by task: {_counts(evaluations)}.",
         *reasons,
         *unconverged,
-        *sorted(set(_notes(results))),
+        *sorted(set(_notes(results, is_pooled))),
         *features_notes(results),
         *collapse_notes(results),
         f"Configuration {config_hash}.",
     ]
 
 
-def _training_notes(results: Results) -> Iterator[str]:
+def _training_notes(results: Results, is_pooled: bool) -> Iterator[str]:
     runs = {run_of(training) for training, _ in results}
     if any(len(trainings_of(run, results)) > 1 for run in runs):
+        what = "is a mean, in brackets the interval of that mean" if is_pooled else "and the spread beside it are means"
         yield (
-            "Over N trainings, which differ in their seeds alone, the value and the spread beside it are means; in "
-            "parentheses stands the sample s.d. of the trainings' values, which the first spread does not contain."
+            f"Over N trainings, which differ in their seeds alone, the value {what}; in parentheses stands the sample "
+            "s.d. of the trainings' values, which what is beside the value does not contain."
         )
 
 
@@ -143,7 +163,7 @@ def _counts(results: Sequence[Mapping[str, Any]]) -> str:
     counted: dict[str, dict[str, set[int]]] = {}
     for result in results:
         if not result["reason"]:  # whose n is of nothing in the table
-            counted.setdefault(result["task"], {}).setdefault(result["variant"] or "", set()).add(_subjects(result))
+            counted.setdefault(result["task"], {}).setdefault(result["variant"] or "", set()).add(people_of(result))
     counts = []
     for task, variants in sorted(counted.items()):
         ranges = {name: _range(numbers) for name, numbers in sorted(variants.items())}
@@ -153,20 +173,14 @@ def _counts(results: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(counts) or "none"
 
 
-def _subjects(result: Mapping[str, Any]) -> int:
-    """Return how many people the scans of an evaluation are of; n where they are not counted."""
-    persons = {person for fold in result["folds"] for person in fold.get("persons", [])}
-    return len(persons) or result["n"]
-
-
-def _notes(results: Results) -> Iterator[str]:
+def _notes(results: Results, is_pooled: bool) -> Iterator[str]:
     """Yield what the evaluations say; with the trainings' names where not all of a task and variant say it."""
     trainings: dict[tuple[str, str | None], set[str]] = {}
     saying: dict[tuple[str, str | None, str], set[str]] = {}
     for (training, _), result in results.items():
         kind = (result["task"], result["variant"])
         trainings.setdefault(kind, set()).add(training)
-        for note in (*result["notes"], *_fold_notes(result)):
+        for note in (*result["notes"], *(() if is_pooled else _fold_notes(result))):
             saying.setdefault((*kind, note), set()).add(training)
     for (task, variant, note), who in saying.items():
         yield note if who == trainings[task, variant] else f"{', '.join(sorted(who))}: {note}"
@@ -214,28 +228,27 @@ def common_settings(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], in
     return sorted({readout for _, readout in readouts}), *settings.pop()
 
 
-def _table_row(row: Row, experiment: Experiment, results: Results) -> TableRow:
+def _table_row(row: Row, experiment: Experiment, results: Results, is_pooled: bool) -> TableRow:
     note = row.note or ("" if row.run else NOT_RUN)
     cells: TableRow = {"method": row.label, "group": row.group, "run": row.run, "variant": row.variant}
     trainings, found = trainings_of(row.run, results), row_results(experiment, row)
     cells |= {"trainings": len(trainings) or None, "note": note}
     for name, column in experiment.columns.items():
         each = [results[training, found[name][1]] for training in trainings]
-        summaries = [result["summary"][column.metric] for result in each]
-        means, sds = ([_times(summary[key], SCALE[column.format]) for summary in summaries] for key in ("mean", "sd"))
-        cells[f"{name}_mean"] = over_trainings(statistics.fmean, means)
-        cells[f"{name}_sd"] = over_trainings(statistics.fmean, sds)
-        cells[f"{name}_training_sd"] = over_trainings(statistics.stdev, means, fewest=2)
+        figures = (pooled_figures if is_pooled else fold_figures)(column.metric, each, SCALE[column.format])
+        cells |= {f"{name}_{figure}": value for figure, value in figures.items()}
         cells[f"{name}_n"] = each[0]["n"] if each else None
-        cells[f"{name}_paper"], cells[f"{name}_paper_sd"] = row.paper.get(name, (None, None))
+        if experiment.paper:
+            cells[f"{name}_paper"], cells[f"{name}_paper_sd"] = row.paper.get(name, (None, None))
     return cells
 
 
 def _block(section: str, experiment: Experiment, rows: Sequence[TableRow]) -> str:
     columns = {name: column for name, column in experiment.columns.items() if column.section == section}
     names = ["Group", "Method", "Run"]
-    header = names + [heading for column in columns.values() for heading in (column.label, "*paper*")]
-    lines = [header, ["---"] * len(names) + ["--:"] * (2 * len(columns))]
+    quoted = ["*paper*"] if experiment.paper else []
+    header = names + [heading for column in columns.values() for heading in (column.label, *quoted)]
+    lines = [header, ["---"] * len(names) + ["--:"] * (len(header) - len(names))]
     lines += [_markdown_cells(row, columns) for row in rows]
     return "\n".join([f"## {section}", "", *("| " + " | ".join(line) + " |" for line in lines)])
 
@@ -247,27 +260,10 @@ def _markdown_cells(row: TableRow, columns: Mapping[str, Column]) -> list[str]:
         decimals = _DECIMALS[column.format]
         spread = row[f"{name}_training_sd"]
         over = "" if spread is None else f" (± {spread:.{decimals}f} over {row['trainings']} trainings)"
-        cells.append(_value(row[f"{name}_mean"], row[f"{name}_sd"], decimals) + over)
-        cells.append(_value(row[f"{name}_paper"], row[f"{name}_paper_sd"], decimals))
+        cells.append(table_value(row, name, decimals) + over)
+        if f"{name}_paper" in row:
+            cells.append(value_text(row[f"{name}_paper"], row[f"{name}_paper_sd"], decimals))
     return [cell.replace("|", "\\|") for cell in cells]
-
-
-def _value(value: float | None, sd: float | None, decimals: int) -> str:
-    if value is None:
-        return "–"
-    return f"{value:z.{decimals}f}" + ("" if sd is None else f" ± {sd:.{decimals}f}")
-
-
-def over_trainings(
-    statistic: Callable[[list[float]], float], values: Sequence[float | None], fewest: int = 1
-) -> float | None:
-    """Return a statistic of the values; None where there are too few, or one of them is None."""
-    defined = [value for value in values if value is not None]
-    return statistic(defined) if len(defined) == len(values) >= fewest else None
-
-
-def _times(value: float | None, scale: float) -> float | None:
-    return None if value is None else value * scale
 
 
 def _rounded(value: Any) -> Any:

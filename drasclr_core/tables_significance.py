@@ -9,15 +9,16 @@ from drasclr_core.experiments import NOT_AVAILABLE, Comparison, Experiment, Row,
 from drasclr_core.significance import compare_folds
 from drasclr_core.tables import (
     NOT_RUN,
+    PHANTOMS,
     SCALE,
     Results,
     TableRow,
     collapse_notes,
     common_settings,
     features_notes,
-    over_trainings,
     trainings_of,
 )
+from drasclr_core.tables_figures import over_trainings
 
 
 def build_significance(comparison: Comparison, experiment: Experiment, results: Results) -> list[TableRow]:
@@ -37,7 +38,8 @@ def build_significance(comparison: Comparison, experiment: Experiment, results: 
     list of dict
         ``method, against, run, against_run, column, alternative, folds``; ``difference`` of the means in the column's
         unit; ``plain_t, plain_df, plain_p`` of the two-sample t-test, ``corrected_t, corrected_df, corrected_p`` of the
-        corrected resampled t-test; ``note``: why a value is missing; ``paper_p``. None where there is no value.
+        corrected resampled t-test; ``note``: why a value is missing; ``paper_p``, unless the comparison is
+        without it. None where there is no value.
     """
     row, others = compared_rows(comparison, experiment)
     return [
@@ -83,9 +85,9 @@ def _explanations(comparison: Comparison) -> list[str]:
         "greater": f"One-sided: is '{comparison.row}' better?",
         "two-sided": f"Two-sided: is '{comparison.row}' different?",
     }
-    published = "what the publication says of these tests, on its own cohort"
+    published = "*Paper*: what the publication says of these tests, on its own cohort."
     if comparison.paper_p == NOT_AVAILABLE:
-        published = f"{NOT_AVAILABLE}, for the appendix of the publication is not part of the text at hand"
+        published = f"*Paper*: {NOT_AVAILABLE}, for the appendix of the publication is not part of the text at hand."
     return [
         f"Difference: mean over the folds of '{comparison.row}' minus that of the row. "
         f"{sides[comparison.alternative]} No p is corrected for the number of tests.",
@@ -93,7 +95,7 @@ def _explanations(comparison: Comparison) -> list[str]:
         "which they are not: the training sets overlap. Its p tends to be too small.",
         "p, corrected: the corrected resampled t-test (Nadeau and Bengio, 2003) of the differences fold by fold, whose "
         "variance it raises from 1/k to 1/k + n_test/n_train for that overlap.",
-        f"*Paper*: {published}. – means no value.",
+        f"{published if comparison.paper_p else PHANTOMS} – means no value.",
     ]
 
 
@@ -123,7 +125,7 @@ def _test(
         notes = list(dict.fromkeys(test["reason"] for test in tests.values() if test["reason"]))
     for name, test in tests.items():
         cells |= {f"{name}_{figure}": test.get(figure) for figure in ("t", "df", "p")}
-    return cells | {"note": "; ".join(notes), "paper_p": comparison.paper_p}
+    return cells | {"note": "; ".join(notes)} | ({"paper_p": comparison.paper_p} if comparison.paper_p else {})
 
 
 def _together(row: Row, name: str, results: Results) -> dict[str, Any]:
@@ -141,8 +143,9 @@ def _mean_metrics(folds: Sequence[Mapping[str, Any]]) -> dict[str, float | None]
 def _block(section: str, comparison: Comparison, experiment: Experiment, rows: Sequence[TableRow]) -> str:
     columns = {name: column for name, column in experiment.columns.items() if column.section == section}
     header = [f"{comparison.row} against"]
+    quoted = ["*paper*"] if comparison.paper_p else []
     for column in columns.values():
-        header += [f"{column.label}: difference", "p, t-test", "p, corrected", "*paper*"]
+        header += [f"{column.label}: difference", "p, t-test", "p, corrected", *quoted]
     lines = [header, ["---"] + ["--:"] * (len(header) - 1)]
     for label in comparison.against:
         line = [label]
@@ -154,10 +157,11 @@ def _block(section: str, comparison: Comparison, experiment: Experiment, rows: S
 
 
 def _cells(row: TableRow, decimals: int) -> list[str]:
+    quoted = [row["paper_p"]] if "paper_p" in row else []
     if row["note"] == NOT_RUN:
-        return [NOT_RUN, "–", "–", row["paper_p"]]
+        return [NOT_RUN, "–", "–", *quoted]
     difference = "–" if row["difference"] is None else f"{row['difference']:+z.{decimals}f}"
-    return [difference, _p(row["plain_p"]), _p(row["corrected_p"]), row["paper_p"]]
+    return [difference, _p(row["plain_p"]), _p(row["corrected_p"]), *quoted]
 
 
 def _p(value: float | None) -> str:

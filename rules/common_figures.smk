@@ -13,6 +13,8 @@ def figure_lacks(name):
     role, runs = figure(name).cohort, figure(name).runs
     roles = [] if role in config["roles"] else [f"a cohort in roles.{role}"]
     faults = [*roles, *(f"runs.{run}" for run in runs if run not in config["runs"])]
+    atlases = {config["runs"][run]["atlas"] for run in runs if run in config["runs"]}
+    faults += [f"runs.{' and runs.'.join(runs)} on one atlas"] * (len(atlases) > 1)
     if not roles and KINDS[figure(name).figure].needs_boxes:
         cohort = config["roles"][role]
         faults += [] if has_boxes(cohort) else [f"cohorts.{cohort}.boxes"]
@@ -71,6 +73,8 @@ def figure_inputs(wildcards):
                 run_path(cohort, spec.run, f"transfer/{name}.json") for name in subtypes
             ]
         }
+    if spec.figure == "patch_neighbours":
+        return neighbours_inputs(spec, cohort)
     summary = {"masks": run_path(cohort, spec.run, "dense.json")}
     if spec.figure == "emphysema_fraction":
         return {**summary, "linear": linear_masks(cohort)}
@@ -83,9 +87,43 @@ def figure_inputs(wildcards):
     }
 
 
+def neighbours_inputs(spec, cohort):
+    """Return what the figure of nearest patches is drawn from; of phantoms also the true disease."""
+    atlas = config["runs"][spec.run]["atlas"]
+    aligned_to = f"results/{cohort}/{atlas}"
+    inputs = {
+        "features": run_path(cohort, spec.run, "features"),
+        "reference": run_path(cohort, spec.reference, "features"),
+        "bank": f"{aligned_to}/bank.zarr",
+    }
+    if not is_phantom(cohort):
+        return inputs
+    folders = {
+        "disease": f"{aligned_to}/disease",
+        "phantom": f"results/{cohort}/phantom",
+        "ingest": f"results/{cohort}/ingest",
+        "patches": f"{aligned_to}/patches",
+    }
+    every = {
+        name: [f"{folder}/{id}" for id in rows(cohort)]
+        for name, folder in folders.items()
+    }
+    return {**inputs, **every, "folds": f"results/{cohort}/folds.tsv"}
+
+
 def figure_code(wildcards):
     drawing = KINDS[figure(wildcards.figure).figure].module
-    numbers = ("embedding_map", "probes", "readout", "metrics", "detection_masks")
+    numbers = (
+        "embedding_map",
+        "probes",
+        "readout",
+        "metrics",
+        "detection_masks",
+        "disease_map",
+        "disease_probe",
+        "figures_patches",
+        "retrieval",
+    )
     return core("figures", "figure_specs", drawing, *numbers)
 
 

@@ -93,6 +93,10 @@ def table_settings(wildcards):
     return {"cohort": cohort, "config_hash": config_hash(cohort, runs)}
 
 
+def table_is_phantom(wildcards):
+    return is_phantom(table_cohort(wildcards.table))
+
+
 def compared(name):
     """Return the cohort of a comparison and the (run, evaluation) pairs that it needs."""
     table = comparison(name).table
@@ -121,3 +125,7 @@ def comparison_settings(wildcards):
         "cohort": cohort,
         "config_hash": config_hash(cohort, {run for run, _ in pairs}),
     }
+
+
+def comparison_is_phantom(wildcards):
+    return is_phantom(compared(wildcards.comparison)[0])

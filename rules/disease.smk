@@ -66,7 +66,7 @@ rule report_disease:
         probes=disease_probes,
         evaluations=primary_evaluations,
         reference=reference_evaluations,
-        code=core("tables_disease", "task_differences", "bootstrap"),
+        code=core("tables_disease", "task_differences", "pooled", "bootstrap"),
     output:
         markdown="results/disease_probe.md",
     log:

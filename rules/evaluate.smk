@@ -2,7 +2,7 @@
 
 Reads:   results/{cohort}/participants.tsv, folds.tsv, a run's features
 Writes:  results/{cohort}/{atlas}/runs/{run}/eval/{task}.json  per-fold predictions and metrics, of every task
-         results/{table}.csv, results/{table}.md               ours and the paper's values side by side
+         results/{table}.csv, results/{table}.md               ours and, of people, the paper's values side by side
 Config:  seed, evaluation, roles; experiments/{table}.yaml
 
 All tasks of a run are one job: to start Python takes as long as to read a label out of the features of 40 subjects.
@@ -38,7 +38,9 @@ rule make_table:
     input:
         evaluations=table_evaluations,
         experiment=repo("experiments/{table}.yaml"),
-        code=core("tables", "experiments", "tasks"),
+        code=core(
+            "tables", "tables_figures", "pooled", "bootstrap", "experiments", "tasks"
+        ),
     output:
         csv=report(
             "results/{table}.csv", category="Tables", labels={"table": "{table}"}
@@ -50,6 +52,7 @@ rule make_table:
         "../envs/core.yaml"
     params:
         settings=table_settings,
+        phantom=table_is_phantom,
         results=table_results,
     script:
         "../workflow_scripts/make_table.py"

@@ -11,7 +11,13 @@ rule make_significance:
         evaluations=compared_evaluations,
         comparison=repo("experiments/{comparison}.yaml"),
         experiment=compared_table,
-        code=core("significance", "tables_significance", "tables", "experiments"),
+        code=core(
+            "significance",
+            "tables_significance",
+            "tables_figures",
+            "tables",
+            "experiments",
+        ),
     output:
         csv="results/{comparison}.csv",
         markdown="results/{comparison}.md",
@@ -21,6 +27,7 @@ rule make_significance:
         "../envs/core.yaml"
     params:
         settings=comparison_settings,
+        phantom=comparison_is_phantom,
         results=comparison_results,
     script:
         "../workflow_scripts/make_significance.py"

@@ -16,6 +16,7 @@ from drasclr_core.experiments import (
     Comparison,
     compared_results,
     compared_rows,
+    comparison_without_paper,
     load_comparison,
     load_experiment,
     required_results,
@@ -270,3 +271,14 @@ def test_what_the_paper_says_of_p_is_quoted(toy):
 def test_rows_that_cannot_be_compared_are_named(toy, comparison, message):
     with pytest.raises(InputError, match=re.escape(message)):
         compared_rows(comparison, toy)
+
+
+def test_of_phantoms_the_tests_quote_nothing_and_leave_out_what_is_not_run(toy):
+    ours = comparison_without_paper(COMPARISON, toy)
+    rows = build_significance(ours, toy, toy_results())
+    text = significance_markdown(ours, toy, rows)
+    assert {row["against"] for row in rows} == {"Old"}
+    assert "paper_p" not in rows[0]
+    assert "*paper*" not in text.lower()
+    assert "| Old | +25.0 | – | – |\n" in text
+    assert "- The cohort is of phantoms" in text

@@ -21,8 +21,8 @@ LEVELS = {
     3: "bank shards rows batches negatives contrast views training checkpoint telemetry model_folder embedding dense "
     "released box finetune",
     4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe disease_rows survival "
-    "concordance detection significance embedding_map",
-    5: "tables figures qc report plan",
+    "concordance detection significance embedding_map pooled retrieval",
+    5: "tables figures qc report plan demonstration",
     6: "cli",
 }
 LEVEL_OF = {name: level for level, names in LEVELS.items() for name in names.split()}

@@ -22,6 +22,7 @@ def test_the_default_configuration_has_every_figure_and_a_page(tmp_path):
         "figure_embedding",
         "figure_embedding_covid",
         "figure_importance",
+        "figure_neighbours",
         "figure_survival",
     }
     jobs = planned_jobs(tmp_path, small(), "report")

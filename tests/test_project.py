@@ -134,7 +134,7 @@ SHELL = "\n".join(code_blocks("bash"))
 
 def test_readme_has_the_lines_that_users_and_ci_run():
     assert SHELL.count("python3 -m venv .venv && . .venv/bin/activate && pip install -c envs/constraints.txt -e") == 2
-    assert "snakemake --cores 2 results/table2.csv" in SHELL
+    assert "&& snakemake --cores 2 demonstration\n" in SHELL
     assert re.search(r"<!-- ci:test -->\n+```bash\n.*&& pytest -n 2\n```", README)
 
 

@@ -33,8 +33,8 @@ def test_csv_by_hand(toy):
         "gold_accuracy_pct_paper,gold_accuracy_pct_paper_sd,"
         "gold_within_one_pct_mean,gold_within_one_pct_sd,gold_within_one_pct_training_sd,gold_within_one_pct_n,"
         "gold_within_one_pct_paper,gold_within_one_pct_paper_sd",
-        "LAA-950,,laa950,,1,,-0.001,0.0123,,37,0.44,0.02,50.0,25.0,,35,55.8,,66.666667,,,35,,",
-        "Own idea,,own,,1,ours alone,0.25,0.1,,37,,,,,,0,,,,,,0,,",
+        "LAA-950,,laa950,,1,,-0.001,0.0123,,370,0.44,0.02,50.0,25.0,,350,55.8,,66.666667,,,350,,",
+        "Own idea,,own,,1,ours alone,0.25,0.1,,370,,,,,,0,,,,,,0,,",
         "MoCo,unsupervised,,,,not run here,,,,,,,,,,,,,,,,,67.6,1.4",
     ]
 
@@ -95,14 +95,14 @@ def test_table_bytes_do_not_depend_on_the_order_of_the_results(toy):
 
 def test_provenance_names_what_a_reader_needs():
     results = toy_results()
-    results["own", "log_fev1pp"] = result({"r2": (0.25, 0.1)}, n=36, converged=False)
+    results["own", "log_fev1pp"] = result({"r2": (0.25, 0.1)}, n=360, converged=False)
     notes = "\n".join(provenance_notes(results, cohort="phantom", config_hash="0f3a"))
     for fact in (
         "5 folds by subject",
         "readout: plain",
         "seed 0",
         "Cohort: phantom",
-        "by task: gold 35, log_fev1pp 36-37.",  # one gold has no n, for the reason that is said
+        "by task: gold 350, log_fev1pp 360-370.",  # one gold has no n, for the reason that is said
         "gold: no column gold.",
         "own / log_fev1pp: the model did not converge",
         "Configuration 0f3a.",

@@ -19,7 +19,7 @@ def three_trainings():
     for number, (r2, sd, accuracy) in enumerate([(0.25, 0.1, 0.5), (0.5, 0.1, 0.75), (0.15, 0.4, None)]):
         name = f"own/seed-{number}" if number else "own"
         results[name, "log_fev1pp"] = result({"r2": (r2, sd)})
-        results[name, "gold"] = result({"accuracy": (accuracy, 0.125), "within_one": (accuracy, None)}, n=35)
+        results[name, "gold"] = result({"accuracy": (accuracy, 0.125), "within_one": (accuracy, None)}, n=350)
     return results
 
 
@@ -33,7 +33,7 @@ def test_a_row_of_several_trainings_by_hand(toy):
     assert own["log_fev1pp_r2_training_sd"] == pytest.approx(((0.05**2 + 0.2**2 + 0.15**2) / 2) ** 0.5)
     assert own["gold_accuracy_pct_mean"] is own["gold_accuracy_pct_training_sd"] is None  # not that of the other two
     assert own["gold_accuracy_pct_sd"] == 12.5
-    assert own["gold_accuracy_pct_n"] == 35
+    assert own["gold_accuracy_pct_n"] == 350
     assert lone["log_fev1pp_r2_training_sd"] is absent["log_fev1pp_r2_training_sd"] is None
     text = table_markdown(toy, rows)
     assert "| – | Own idea | `own` | 0.30 ± 0.20 (± 0.18 over 3 trainings) | – |" in text

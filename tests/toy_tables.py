@@ -20,7 +20,7 @@ def toy_file(tmp_path, text=TOY):
     return path
 
 
-def result(summary, n=37, readout="plain", reason=None, converged=True, variant=None, task=None, notes=()):
+def result(summary, n=370, readout="plain", reason=None, converged=True, variant=None, task=None, notes=()):
     return {
         "task": task or ("log_fev1pp" if "r2" in summary else "gold"),
         "variant": variant,
@@ -39,7 +39,7 @@ def toy_results():
     gold = {"accuracy": (0.5, 0.25), "within_one": (2 / 3, None)}
     return {
         ("laa950", "log_fev1pp"): result({"r2": (-0.001, 0.0123)}),
-        ("laa950", "gold"): result(gold, n=35),
+        ("laa950", "gold"): result(gold, n=350),
         ("own", "log_fev1pp"): result({"r2": (0.25, 0.1)}),
         ("own", "gold"): result({"accuracy": (None, None), "within_one": (None, None)}, n=0, reason="no column gold"),
     }

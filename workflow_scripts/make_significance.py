@@ -2,7 +2,7 @@
 
 from _job import run
 
-from drasclr_core.experiments import load_comparison, load_experiment
+from drasclr_core.experiments import comparison_without_paper, load_comparison, load_experiment
 from drasclr_core.io import atomic_path, read_json
 from drasclr_core.tables import table_csv
 from drasclr_core.tables_significance import build_significance, significance_markdown, significance_notes
@@ -10,6 +10,8 @@ from drasclr_core.tables_significance import build_significance, significance_ma
 
 def main(job):
     comparison, experiment = load_comparison(job.input.comparison), load_experiment(job.input.experiment)
+    if job.params.phantom:
+        comparison = comparison_without_paper(comparison, experiment)
     evaluations = [read_json(path) for path in job.input.evaluations]
     results = dict(zip(map(tuple, job.params.results), evaluations, strict=True))
     rows = build_significance(comparison, experiment, results)

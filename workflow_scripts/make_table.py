@@ -2,13 +2,15 @@
 
 from _job import run
 
-from drasclr_core.experiments import load_experiment
+from drasclr_core.experiments import load_experiment, without_paper
 from drasclr_core.io import atomic_path, read_json
 from drasclr_core.tables import build_table, provenance_notes, table_csv, table_markdown
 
 
 def main(job):
     experiment = load_experiment(job.input.experiment)
+    if job.params.phantom:
+        experiment = without_paper(experiment)
     evaluations = [read_json(path) for path in job.input.evaluations]
     results = dict(zip(map(tuple, job.params.results), evaluations, strict=True))
     rows = build_table(experiment, results)
