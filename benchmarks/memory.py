@@ -23,8 +23,8 @@ from torch.utils import _pytree as pytree
 
 from drasclr_core.bank import Bank
 from drasclr_core.config import check_config, pretrain_settings
-from drasclr_core.recipes import with_recipe
 from drasclr_core.parallel import Processes
+from drasclr_core.recipes import with_recipe
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import _Loop
 

@@ -12,6 +12,7 @@ from typing import Any
 from drasclr_core.documents import raise_faults, schema_faults
 from drasclr_core.recipes import RECIPES
 from drasclr_core.settings import POOLED_DIM, TRUE_DISEASE
+from drasclr_core.training_faults import pretrain_faults
 
 Config = dict[str, Any]
 
@@ -142,7 +143,7 @@ def _seeds(config: Config, run: str) -> list[int]:
 
 
 def pretrain_settings(config: Config, training: str) -> dict[str, Any]:
-    """Return the settings of a training: those of its recipe, the section `pretrain`, the overrides of its run, its seed.
+    """Return the settings of a training: its recipe, the section `pretrain`, the overrides of its run, its seed.
 
     The recipe must be chosen (`recipes.with_recipe`).
     """
@@ -202,7 +203,7 @@ def _training_faults(config: Config) -> Iterator[str]:
             params = config["runs"][run].get("params", {})
             prefix = f"runs.{run}.params" if params else "pretrain"
             settings = pretrain_settings(config, run)
-            yield from _pretrain_faults(settings, prefix, config["landmarks"]["neighbours"])
+            yield from pretrain_faults(settings, prefix, config["landmarks"]["neighbours"])
             yield from _probe_faults(config, settings, prefix)
 
 
@@ -256,21 +257,6 @@ def _atlas_faults(config: Config) -> Iterator[str]:
             yield f"preprocess.axes: must be LAS with the convention released, LPS else (atlases.{name}.convention)"
 
 
-def _pretrain_faults(settings: dict[str, Any], prefix: str, listed: int) -> Iterator[str]:
-    batch, groups = settings["batch_size"], settings["groups"]
-    if batch % groups:
-        yield f"{prefix}: groups ({groups}) does not divide batch_size ({batch})"
-    elif settings["epochs"] and batch == groups:
-        yield f"{prefix}: batch_size ({batch}) leaves one subject to each of the groups ({groups}): statistics need two"
-    yield from _contrast_faults(settings, prefix)
-    limit, margin = settings["time_limit_minutes"], settings["margin_minutes"]
-    if limit is not None and margin >= limit:
-        yield f"{prefix}: margin_minutes ({margin}) leaves nothing of time_limit_minutes ({limit})"
-    if settings["neighbours"] > listed:
-        yield f"{prefix}: neighbours ({settings['neighbours']}) is more than landmarks.neighbours ({listed})"
-    yield from _machine_faults(settings, prefix)
-
-
 def _probe_faults(config: Config, settings: dict[str, Any], prefix: str) -> Iterator[str]:
     if not settings["probe_steps"] or not settings["probe_task"].startswith(TRUE_DISEASE):
         return
@@ -280,26 +266,3 @@ def _probe_faults(config: Config, settings: dict[str, Any], prefix: str) -> Iter
     lacking = sorted({"phantom", "ingest", "patches"} - set(config["storage"]["keep"]))
     if lacking:
         yield f"{prefix}: probe_task ({settings['probe_task']}) needs {', '.join(lacking)} in storage.keep"
-
-
-def _contrast_faults(settings: dict[str, Any], prefix: str) -> Iterator[str]:
-    if settings["negatives"] == "batch":
-        if settings["queues"] == "global":
-            yield f"{prefix}: queues (global) needs a queue, but negatives is batch: use negatives: queue in its params"
-    elif settings["key_momentum"] is None:
-        yield f"{prefix}: key_momentum (null) leaves no key encoder to fill a queue: use negatives: batch, or a momentum"
-    elif settings["batch_size"] > settings["queue_size"]:
-        yield f"{prefix}: queue_size ({settings['queue_size']}) is less than one batch ({settings['batch_size']})"
-    low, high = settings["view_gamma"]
-    if low > high:
-        yield f"{prefix}: view_gamma ({low}, {high}) must begin with the smaller exponent"
-
-
-def _machine_faults(settings: dict[str, Any], prefix: str) -> Iterator[str]:
-    groups, processes, nodes = (settings[key] for key in ("groups", "processes", "nodes"))
-    if groups % processes:
-        yield f"{prefix}: processes ({processes}) does not divide groups ({groups})"
-    if processes % nodes:
-        yield f"{prefix}: nodes ({nodes}) does not divide processes ({processes})"
-    if settings["epochs"] and settings["device"] == "cpu" and settings["precision"] == "bfloat16":
-        yield f"{prefix}: precision (bfloat16) needs a GPU, but device is cpu: use float32"

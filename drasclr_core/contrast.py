@@ -1,13 +1,13 @@
 """One training step: views in, both losses, gradients, momentum update, queues out."""
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from drasclr_core.comparison import Comparison, Keys, Negatives
 from drasclr_core.encoder import Encoder
 from drasclr_core.losses import contrastive_logits, info_nce, neighbour_logits
 from drasclr_core.measures import COUNTS, MEANS, alignment, effective_rank, pair_potential, skill
@@ -16,77 +16,6 @@ from drasclr_core.parallel import Processes
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.step_kernels import StepKernels
 from drasclr_core.views import Views
-
-
-@dataclass(frozen=True)
-class Keys:
-    """The keys of a batch that the queries of a group see.
-
-    Attributes
-    ----------
-    vectors : (n, C) tensor
-        Of all B subjects; without a key encoder of the b subjects of the group.
-    persons : (n,) int64 tensor
-        Whose they are.
-    own : slice
-        Those of the group's queries.
-    """
-
-    vectors: Tensor
-    persons: Tensor
-    own: slice
-
-    @property
-    def positives(self) -> Tensor:
-        """The key of each query, (b, C)."""
-        return self.vectors[self.own]
-
-    def not_negative(self, mask_same_subject: bool) -> Tensor:
-        """Return which keys are no negatives of a query, (b, n): its own; of its person, where those are masked."""
-        whose = self.persons if mask_same_subject else torch.arange(len(self.persons), device=self.persons.device)
-        return whose[self.own, None] == whose
-
-
-@dataclass(frozen=True)
-class Negatives:
-    """The other keys that the queries of a group are told from.
-
-    Attributes
-    ----------
-    keys : (n, C) tensor
-    masked : (b, n) bool tensor
-        Which of them a query must not see.
-    ages : (n,) int64 tensor
-        Steps since each was made.
-    """
-
-    keys: Tensor
-    masked: Tensor
-    ages: Tensor
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What the losses of one group are made of.
-
-    Attributes
-    ----------
-    features, queries : (b, D) and (b, C) tensors
-        h, and g(h) of unit length.
-    keys : Keys
-    negatives : Negatives
-    local : (b, 1 + n) tensor
-        Logits; the positive is in column 0. Without a key encoder (2b, 1 + n): then those of the keys as queries.
-    around : (b, 1 + n) tensor, optional
-        Logits of the neighbours; None without them.
-    """
-
-    features: Tensor
-    queries: Tensor
-    keys: Keys
-    negatives: Negatives
-    local: Tensor
-    around: Tensor | None
 
 
 class Contrast:
@@ -204,7 +133,8 @@ class Contrast:
         The keys are dealt to the groups in another order than the queries, so that batch statistics do not
         give a query's own key away (MoCo's shuffling).
         """
-        assert self.key_encoder is not None and self.settings.key_momentum is not None
+        assert self.key_encoder is not None
+        assert self.settings.key_momentum is not None
         update_key_encoder(self.key_encoder, self.encoder, self.settings.key_momentum)
         patches = self.processes.gather(views.keys.flatten(0, 1))
         dealt = views.key_order.view(self.processes.groups, -1)[list(self.processes.own_groups)]

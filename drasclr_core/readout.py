@@ -80,8 +80,9 @@ def choose_penalty(
     splits = [(np.isin(cluster, train), np.isin(cluster, test)) for train, test in inner]
 
     losses = _ridge_losses if task.kind == "regression" else partial(_classification_losses, task)
-    total = sum(losses(inputs[train], truth[train], inputs[test], truth[test]) for train, test in splits)
-    return min(reversed(PENALTIES), key=dict(zip(PENALTIES, total, strict=True)).__getitem__)
+    by_split = [losses(inputs[train], truth[train], inputs[test], truth[test]) for train, test in splits]
+    total = dict(zip(PENALTIES, np.sum(by_split, axis=0), strict=True))
+    return min(reversed(PENALTIES), key=total.__getitem__)
 
 
 def _estimator(task: Task, penalty: float, classes: int) -> Any:

@@ -13,13 +13,13 @@ CORE = ROOT / "drasclr_core"
 # A module imports only its own level or lower; `cli` calls all of them. A module that is not named here takes the
 # level of the word before its first underscore (`phantom_labels` that of `phantom`).
 LEVELS = {
-    0: "errors io documents collapse config experiments figure_specs tasks settings flow work_folder sizes "
-    "workflow_folders machine",
+    0: "errors io documents collapse config recipes training_faults experiments figure_specs tasks settings flow "
+    "work_folder sizes workflow_folders machine",
     1: "phantom cohort persons folds subject atlas images scan separable dicom lungs lung airways ct_metrics "
     "registration boxes masks landmarks landmark patches histograms disease",
     2: "layers encoder step_kernels augment moco losses measures parallel",
-    3: "bank shards rows batches negatives contrast views training checkpoint telemetry model_folder embedding dense "
-    "released box finetune",
+    3: "bank shards rows batches negatives contrast comparison views training checkpoint telemetry model_folder "
+    "embedding dense released box finetune",
     4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe disease_rows survival "
     "concordance detection significance embedding_map pooled retrieval",
     5: "tables figures qc report plan demonstration",

@@ -116,7 +116,7 @@ def test_visits_are_as_long_as_asked(length, runs):
     settings = replace(SETTINGS, visit_batches=length)
     batches = epoch_batches(valid, settings, epoch=0)
     visits = np.cumsum([batch.place == 0 for batch in batches])
-    found = [[batch for batch in batches if visits[batches.index(batch)] == visit] for visit in range(1, visits[-1] + 1)]
+    found = [[batches[place] for place in np.flatnonzero(visits == visit)] for visit in np.unique(visits)]
     assert sorted(len(visit) for visit in found) == runs
     for visit in found:
         assert [batch.place for batch in visit] == list(range(len(visit)))

@@ -7,8 +7,6 @@ import pytest
 import torch
 from test_contrast import measured, toy, toy_views
 
-from drasclr_core.measures import COUNTS
-
 
 def plain_losses(encoder, codes, neighbours, views, settings):
     """Return both losses of a step, as sums over groups, directions and queries."""
@@ -56,8 +54,9 @@ def test_a_constant_encoder_costs_the_logarithm_of_its_candidates():
     found = measured(contrast, toy_views(contrast))
     for name in ("loss_local", "loss_neighbour", "chance"):
         assert found[name] == pytest.approx(math.log(4), abs=1e-12), name
-    # The others of a query's group of four; either view is counted as the query once.
-    assert [found[name] for name in COUNTS] == [0, 8, 12, 24, 0, 8, 12, 24, 0]
+    # The three others of each query's group of four; a tie is no skill.
+    assert found["pairs"] == found["fresh_pairs"] == 24
+    assert (found["fresh_hits"], found["fresh_queries"], found["fresh_wins"]) == (0, 8, 12)
 
 
 def test_a_checkpoint_holds_no_key_encoder_and_goes_on_where_it_was():
