@@ -9,6 +9,9 @@ from typing import Any
 
 import yaml
 
+from drasclr_core.config import pretrain_settings
+from drasclr_core.recipes import with_recipe
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = "<!-- Written by `make reference`; edit {} instead. -->"
 LIMITS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
@@ -20,7 +23,9 @@ The settings of the workflow and the columns of the tables that it reads. They a
 [schemas/config.schema.yaml](../schemas/config.schema.yaml) and
 [schemas/participants.schema.yaml](../schemas/participants.schema.yaml) before any job, all faults told at once.
 
-A configuration file is complete: nothing is inherited from another, and from `preprocess` on every key is required.
+A configuration file is complete: nothing is inherited from another, and from `preprocess` on every key is required,
+but for those of `pretrain` that its `recipe` gives: what a training learns with is chosen there by the size of the cohort
+([drasclr_core/recipes.py](../drasclr_core/recipes.py)), and any of it can be given in the section or by a run.
 NAME is a name of your own: letters, digits, `_` and `-`. Beside the keys stand the values of the default,
 [config.yaml](../config.yaml) (phantoms), and of [config/copdgene.yaml](../config/copdgene.yaml), which are the paper's
 where the paper gives them.
@@ -57,17 +62,25 @@ def command_line_page() -> str:
 def configuration_page() -> str:
     """Return the page of all settings, section by section, and of the participants table."""
     schema, participants = _read("schemas/config.schema.yaml"), _read("schemas/participants.schema.yaml")
-    examples = [_read("config.yaml"), _read("config/copdgene.yaml")]
+    examples = [_with_recipe(_read(name)) for name in ("config.yaml", "config/copdgene.yaml")]
     parts = [SOURCE.format("the schemas, or docs/scripts/write_reference.py"), "", CONFIGURATION]
     for section, content in schema["properties"].items():
         parts += [f"## {section}", "", content["description"], ""]
-        if set(content.get("properties", [])) == set(content.get("required", [])) or "properties" not in content:
+        complete = (set(content.get("properties", [])) <= set(each[section]) for each in examples)
+        if "properties" not in content or all(complete):
             parts += _section(section, content, schema, examples)
         else:
             parts += _table(["key", "values", ""], _named(content))
     parts += ["## Participants table", "", _sentence(participants["description"]), ""]
     parts += _table(["column", "values", ""], _named(participants))
     return "\n".join([*parts, BOXES])
+
+
+def _with_recipe(example: dict) -> dict:
+    """Return a configuration with what its recipe gives, but the name of the recipe as it stands there."""
+    named = example["pretrain"]["recipe"]
+    chosen = with_recipe(example, {"phantoms": 40})
+    return {**example, "pretrain": {**pretrain_settings(chosen, "drasclr"), "recipe": named}}
 
 
 def _section(section: str, content: dict, schema: dict, examples: list[dict]) -> Iterator[str]:
