@@ -12,6 +12,7 @@ from drasclr_core.cli import app
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
 from drasclr_core.plan import cohort_sizes, make_plan
+from drasclr_core.recipes import with_recipe
 from drasclr_core.sizes import COSTS, grid_size
 
 ROUND = {
@@ -40,6 +41,8 @@ ROUND = {
     "subjects_per_job": 20,
 }
 TRAINING = {
+    "recipe": "paper",
+    "batch_size": 32,
     "processes": 4,
     "epochs": 10,
     "negatives": "queue",
@@ -184,7 +187,7 @@ def test_without_a_gpu_a_training_costs_core_hours(costs_file):
 
 
 def test_phantoms_are_simulated():
-    plan = make_plan(FULL, cohort_sizes(FULL), landmarks=22)
+    plan = make_plan(with_recipe(FULL, cohort_sizes(FULL)), cohort_sizes(FULL), landmarks=22)
     assert (plan.stages[0].rule, plan.stages[0].jobs) == ("simulate_scan", 40)
 
 
