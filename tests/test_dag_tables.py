@@ -6,8 +6,8 @@ from workflow_run import FULL, changed, planned_jobs, snakemake, succeeded
 CONFIG = changed(FULL, {"cohorts.phantom.phantom.subjects": 6, "pretrain.batch_size": 4, "evaluation.folds": 2})
 TABLES = ("results/table4.csv", "results/table6.csv", "results/table8.csv", "results/table9.csv")
 TRAINED = {
-    *("drasclr", "local", "local-none", "local-concatenation", "local-hypernetwork"),
-    *("one-neighbour", "three-neighbours", "unhealthy-atlas", "patch-moco", "untrained"),
+    *("drasclr", "local-none", "local-concatenation", "local-hypernetwork"),  # drasclr is local: it has no neighbours
+    *("one-neighbour", "two-neighbours", "three-neighbours", "unhealthy-atlas", "patch-moco", "untrained"),
 }
 
 

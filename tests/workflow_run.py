@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 FULL = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-ABLATIONS = {"local", "one-neighbour", "three-neighbours", "unhealthy-atlas"}
+ABLATIONS = {"local", "one-neighbour", "two-neighbours", "three-neighbours", "unhealthy-atlas"}
 ABLATIONS |= {f"local-{conditioning}" for conditioning in ("none", "concatenation", "hypernetwork")}
 DEFAULT = {**FULL, "runs": {name: run for name, run in FULL["runs"].items() if name not in ABLATIONS}}
 """The default configuration without the ablations, each of which is a training more."""
