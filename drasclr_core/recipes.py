@@ -55,7 +55,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "mask_same_subject": True,
         "temperature": 0.2,
         "key_momentum": None,
-        "learning_rate": 0.1,
+        "learning_rate": 0.03,
         "warmup_steps": 20,
         "momentum": 0.9,
         "weight_decay": 1e-4,

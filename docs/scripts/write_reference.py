@@ -24,8 +24,8 @@ The settings of the workflow and the columns of the tables that it reads. They a
 [schemas/participants.schema.yaml](../schemas/participants.schema.yaml) before any job, all faults told at once.
 
 A configuration file is complete: nothing is inherited from another, and from `preprocess` on every key is required,
-but for those of `pretrain` that its `recipe` gives: what a training learns with is chosen there by the size of the cohort
-([drasclr_core/recipes.py](../drasclr_core/recipes.py)), and any of it can be given in the section or by a run.
+but for those of `pretrain` that its `recipe` gives: what a training learns with is chosen there by the size of the
+cohort ([drasclr_core/recipes.py](../drasclr_core/recipes.py)), and any of it can be given in the section or by a run.
 NAME is a name of your own: letters, digits, `_` and `-`. Beside the keys stand the values of the default,
 [config.yaml](../config.yaml) (phantoms), and of [config/copdgene.yaml](../config/copdgene.yaml), which are the paper's
 where the paper gives them.
