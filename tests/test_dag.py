@@ -20,6 +20,7 @@ CONFIG = changed(
         "runs.untrained.params.epochs": 0,
         "runs.patch-cnn": None,  # its features are read by nothing here
         "pretrain.batch_size": 4,
+        "pretrain.groups": 2,
         "evaluation.folds": 4,
     },
 )

@@ -6,6 +6,7 @@ import pytest
 
 from drasclr_core.batches import batches_per_landmark
 from drasclr_core.config import is_pretrained, pretrain_settings
+from drasclr_core.recipes import with_recipe
 from drasclr_core.documents import read_yaml
 from drasclr_core.negatives import queue_shares, warn_of_stale
 from drasclr_core.settings import PretrainSettings
@@ -82,7 +83,7 @@ def test_no_warning_where_half_is_fresh_or_no_queue_of_a_landmark_is_used(caplog
     + [("config/copdgene.yaml", 9180, 581), ("config/mosmed.yaml", 1110, 581)],
 )
 def test_no_training_of_the_shipped_configurations_has_a_stale_queue(name, subjects, landmarks, caplog):
-    config = read_yaml(ROOT / name)
+    config = with_recipe(read_yaml(ROOT / name), {"studied": subjects})
     for run in (run for run in config["runs"] if is_pretrained(config, run)):
         values = pretrain_settings(config, run)
         settings = PretrainSettings(**{key: values[key] for key in values if key not in ("processes", "nodes")})
