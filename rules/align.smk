@@ -19,6 +19,7 @@ rule register_lungs:
         transform=stored("register", "results/{cohort}/{atlas}/register/{id}"),
     log:
         "logs/{cohort}/{atlas}/register_lungs/{id}.log",
+    priority: of_subject
     retries: 0
     group:
         in_group("subject")
@@ -40,6 +41,7 @@ rule cut_patches:
         patches=stored("patches", "results/{cohort}/{atlas}/patches/{id}"),
     log:
         "logs/{cohort}/{atlas}/cut_patches/{id}.log",
+    priority: of_subject
     retries: 0
     group:
         in_group("subject")

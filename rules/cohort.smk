@@ -17,6 +17,7 @@ rule simulate_scan:
         scan=stored("phantom", "results/{cohort}/phantom/{id}"),
     log:
         "logs/{cohort}/simulate_scan/{id}.log",
+    priority: of_subject
     retries: 0
     group:
         upstream_group

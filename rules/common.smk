@@ -3,7 +3,7 @@
 from functools import cache
 
 from drasclr_core.cohort import phantoms_of, read_checked_rows, read_participant_rows
-from drasclr_core.config import STAGE_VERSIONS, check_config, studied_cohorts
+from drasclr_core.config import STAGE_VERSIONS, UNSEEN, check_config, studied_cohorts
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
 from drasclr_core.io import readable_size
@@ -49,6 +49,11 @@ def rows(cohort):
     # The cells are checked when the workflow starts, not again in each of its jobs.
     read = read_checked_rows if workflow.is_main_process else read_participant_rows
     return {row["participant_id"]: row for row in read(source["participants"])}
+
+
+def of_subject(wildcards):
+    """Return the priority of a subject's job: phantoms that no training sees wait until trainings have theirs."""
+    return -1 if wildcards.cohort == config["roles"].get(UNSEEN) else 0
 
 
 def participants_table(wildcards):

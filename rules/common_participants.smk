@@ -42,7 +42,10 @@ def persons_param():
 
 def participants_that_stay():
     """Return how many of each cohort that encoders are trained on have no exclude_reason."""
-    return {cohort: sum(not reason for reason in USED[cohort].values()) for cohort in COHORTS}
+    return {
+        cohort: sum(not reason for reason in USED[cohort].values())
+        for cohort in COHORTS
+    }
 
 
 # Here: a fault found while jobs are planned would be buried in a traceback.

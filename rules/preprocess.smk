@@ -14,6 +14,7 @@ rule ingest_scan:
         volume=stored("ingest", "results/{cohort}/ingest/{id}"),
     log:
         "logs/{cohort}/ingest_scan/{id}.log",
+    priority: of_subject
     retries: 0
     group:
         upstream_group
@@ -36,6 +37,7 @@ rule segment_lungs:
         lungs=stored("segment", "results/{cohort}/segment/{id}"),
     log:
         "logs/{cohort}/segment_lungs/{id}.log",
+    priority: of_subject
     retries: 0
     group:
         upstream_group
