@@ -8,13 +8,15 @@ from workflow_run import planned_jobs, pretend, snakemake, succeeded, tiny_confi
 
 from drasclr_core.demonstration import WIDTH, demonstration_text
 
-TRUTH = """run,disease,seed,r2,low,high,subjects,unseen_r2,unseen_low,unseen_high,unseen_subjects,warning
-location,emphysema,0,0.04,-0.07,0.08,40,-0.001,-0.29,0.07,20,
-histogram,emphysema,0,0.66,0.55,0.73,40,0.62,0.4,0.7,20,
-patch-moco,emphysema,0,0.3,0.2,0.4,40,0.1,0.0,0.2,20,
-untrained,emphysema,0,0.4,0.3,0.5,40,,,,20,
-drasclr,emphysema,0,0.51,0.4,0.6,40,0.31,0.1,0.4,20,it collapsed
-drasclr,ground_glass,0,0.9,0.8,1.0,40,0.9,0.8,1.0,20,it collapsed
+TRUTH = """run,disease,seed,features,r2,low,high,subjects,unseen_r2,unseen_low,unseen_high,unseen_subjects,warning
+location,emphysema,0,,0.04,-0.07,0.08,40,-0.001,-0.29,0.07,20,
+histogram,emphysema,0,,0.66,0.55,0.73,40,0.62,0.4,0.7,20,
+patch-moco,emphysema,0,pooled,0.3,0.2,0.4,40,0.1,0.0,0.2,20,
+untrained,emphysema,0,pooled,0.4,0.3,0.5,40,,,,20,
+untrained,emphysema,0,last,0.11,0.3,0.5,40,,,,20,
+drasclr,emphysema,0,pooled,0.51,0.4,0.6,40,0.31,0.1,0.4,20,it collapsed
+drasclr,emphysema,0,last,0.11,0.4,0.6,40,0.31,0.1,0.4,20,it collapsed
+drasclr,ground_glass,0,pooled,0.9,0.8,1.0,40,0.9,0.8,1.0,20,it collapsed
 """
 POOLED = """method,run,log_fev1pp_r2_pooled,log_fev1pp_r2_low,log_fev1pp_r2_high,\
 gold_accuracy_pct_pooled,gold_accuracy_pct_low,gold_accuracy_pct_high,\
@@ -60,6 +62,12 @@ def test_the_text_by_hand():
     found = demonstration_text(rows(TRUTH), rows(POOLED), {"The picture": "a.png"})
     assert found == PRINTED
     assert max(map(len, found.splitlines())) <= WIDTH
+
+
+def test_where_the_last_layer_is_configured_it_is_shown():
+    last = [row for row in rows(TRUTH) if row["features"] != "pooled"]
+    lines = demonstration_text(last, rows(POOLED), {}).splitlines()
+    assert [line.split()[-6] for line in lines if line.startswith(" DrasCLR  ") and "phantoms" not in line][:1] == ["0.11"]
 
 
 def test_larger_cohorts_have_mean_and_deviation_and_none_need_have_unseen_phantoms():
