@@ -276,6 +276,11 @@ def _check(bank: Bank, settings: PretrainSettings, device: torch.device) -> None
         raise InputError(
             f"pretrain.batch_size is {settings.batch_size}, but only {count} subjects were included: make it smaller."
         )
+    if settings.epochs and settings.negatives != "batch" and settings.key_momentum is None:
+        raise InputError(
+            f"pretrain.key_momentum is null, and no key encoder fills a queue, but pretrain.negatives is "
+            f"'{settings.negatives}': use 'batch', or a momentum."
+        )
     if settings.epochs and settings.negatives != "batch" and settings.batch_size > settings.queue_size:
         raise InputError(
             f"pretrain.queue_size is {settings.queue_size}, less than a batch of {settings.batch_size} keys: raise it."

@@ -6,9 +6,9 @@ import pytest
 
 from drasclr_core.batches import batches_per_landmark
 from drasclr_core.config import is_pretrained, pretrain_settings
-from drasclr_core.recipes import with_recipe
 from drasclr_core.documents import read_yaml
 from drasclr_core.negatives import queue_shares, warn_of_stale
+from drasclr_core.recipes import with_recipe
 from drasclr_core.settings import PretrainSettings
 
 ROOT = Path(__file__).parents[1]

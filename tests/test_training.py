@@ -212,6 +212,7 @@ def test_in_the_warmup_the_rate_rises_from_0():
     [
         ({"batch_size": 10}, "pretrain.batch_size is 10, but only 8 subjects"),
         ({"batch_size": 8, "queue_size": 4}, "pretrain.queue_size is 4"),
+        ({"key_momentum": None}, "pretrain.key_momentum is null"),
         ({"neighbours": 4}, "pretrain.neighbours is 4, but landmarks.neighbours is 3"),
         ({"precision": "bfloat16"}, "pretrain.precision is 'bfloat16', but without a GPU"),
     ],
