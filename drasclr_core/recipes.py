@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 SMALL_BELOW = 2000
-"""`auto` takes `small` for cohorts of fewer participants. Measured at 40 and 96 subjects; the paper's settings at 9,180."""
+"""`auto` takes `small` for cohorts of fewer participants. It was measured at 40 and 96; the paper had 9,180."""
 
 _VIEWS = {
     "view_shift_mm": 12.0,
