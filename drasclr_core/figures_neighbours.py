@@ -63,10 +63,10 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     """Draw nearest patches of other people and, of phantoms, a map of the disease that a probe reads.
 
     What is shown is chosen by a rule, not by its looks. The patches asked about: those at the quantiles `QUANTILES` of
-    true emphysema among the half with most lung or, where no truth is known, of the list of all patches, subject
-    after subject. Beside each its
-    `NEAREST` of other people at the same landmark, by the cosine similarity of features less their landmark's mean. The
-    subject of the map: the one of the median share among those with emphysema; its slice: the one that holds most.
+    true emphysema among the half with most lung or, where no truth is known, of the list of all patches, subject after
+    subject. Beside each its `NEAREST` of other people at the same landmark, by the cosine similarity of features less
+    their landmark's mean. The subject of the map: the one of the median share among those with emphysema; its slice:
+    the one that holds most.
 
     Parameters
     ----------

@@ -8,57 +8,33 @@ little (docs/learning.md). Every setting here can also be given in the section `
 from collections.abc import Mapping
 from typing import Any
 
+from drasclr_core.settings import PretrainSettings
+
 SMALL_BELOW = 2000
 """`auto` takes `small` for cohorts of fewer participants. It was measured at 40 and 96; the paper had 9,180."""
 
-_VIEWS = {
-    "view_shift_mm": 12.0,
-    "view_rotation_deg": 10.0,
-    "view_scale": 0.1,
-    "view_noise_hu": 50.0,
-    "view_noise_probability": 0.25,
-}
+_NAMES = (
+    *("view_shift_mm", "view_rotation_deg", "view_scale", "view_noise_hu", "view_noise_probability"),
+    *("view_gamma", "view_gamma_probability", "batch_size", "groups", "neighbours", "beta"),
+    *("negatives", "queue_size", "queues", "mask_same_subject", "temperature", "key_momentum"),
+    *("learning_rate", "warmup_steps", "momentum", "weight_decay", "visit_batches", "head_norm"),
+)
+_PAPER = {name: getattr(PretrainSettings(), name) for name in _NAMES}
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "paper": {
-        **_VIEWS,
-        "view_gamma": [0.5, 4.5],
-        "view_gamma_probability": 0.25,
-        "batch_size": 128,
-        "groups": 4,
-        "neighbours": 2,
-        "beta": 1.0,
-        "negatives": "queue",
-        "queue_size": 4096,
-        "queues": "landmark",
-        "mask_same_subject": True,
-        "temperature": 0.2,
-        "key_momentum": 0.999,
-        "learning_rate": 0.01,
-        "warmup_steps": 0,
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "visit_batches": None,
-        "head_norm": False,
-    },
+    "paper": _PAPER,
     "small": {
-        **_VIEWS,
+        **_PAPER,
         "view_gamma": [1.0, 1.0],
         "view_gamma_probability": 0.0,
         "batch_size": 32,
         "groups": 1,
         "neighbours": 0,
-        "beta": 1.0,
         "negatives": "batch",
         "queue_size": 128,
-        "queues": "landmark",
-        "mask_same_subject": True,
-        "temperature": 0.2,
         "key_momentum": None,
         "learning_rate": 0.03,
         "warmup_steps": 20,
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
         "visit_batches": 1,
         "head_norm": True,
     },
