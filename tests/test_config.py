@@ -52,6 +52,7 @@ def test_the_configurations_that_come_along_are_sound(path):
         ({"pretrain.batch_size": 32.0}, "pretrain.batch_size: 32.0 is not of type 'integer'"),
         ({"runs.drasclr.params": {"epochs": 2e3}}, "runs.drasclr.params.epochs: 2000.0 is not of type 'integer'"),
         ({"pretrain.epochs": -1}, "pretrain.epochs: -1 is less than the minimum of 0"),
+        ({"runs.drasclr.params.recipe": "auto"}, "runs.drasclr.params.recipe: 'auto' is not one of ['paper', 'small']"),
         ({"pretrain.queues": "local"}, "pretrain.queues: 'local' is not one of ['landmark', 'global']"),
         ({"seed": 2**31 - 1}, "seed: 2147483647 is greater than the maximum of 2147483646"),  # ANTs takes one more
         (
