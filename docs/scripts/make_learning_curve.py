@@ -1,36 +1,75 @@
-"""Draw docs/images/learning_curve.png from the metrics of finished trainings.
+"""Draw docs/images/learning_curve.png: skill and spread of trainings step by step, and what they tell at their end.
 
-python docs/scripts/make_learning_curve.py results/phantom/healthy/runs/drasclr results/phantom/healthy/runs/patch-moco
+python docs/scripts/make_learning_curve.py results/phantom/healthy/runs docs/results/learning_curves.jsonl
+
+The first folder holds finished trainings; the file is of benchmarks/learning.py and benchmarks/learning_curves.yaml.
 """
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 PICTURE = Path(__file__).parents[1] / "images" / "learning_curve.png"
-PANELS = {
-    "loss_local_relative": "local loss / log(K + 1)",
-    "top1_accuracy": "positive scored highest",
-}
+TRAININGS = {"drasclr": "C0", "drasclr/seed-1": "C0", "drasclr/seed-2": "C0", "patch-moco": "C1"}
+MEASURES = {"top1_fresh": "own key scored highest of the batch", "effective_rank": "effective rank of h"}
 SMOOTHED_ROWS = 21  # of metrics.csv: landmarks differ more than neighbouring steps
+BY_STEPS = ("untrained", "110 steps", "small", "1760 steps")
+BY_SUBJECTS = ("40 subjects", "80 subjects", "small")
+LINES = {
+    ("phantom", "pooled"): ("C0", "-", "pooled, seen"),
+    ("unseen", "pooled"): ("C0", "--", "pooled, unseen"),
+    ("phantom", "last"): ("C2", "-", "h, seen"),
+    ("unseen", "last"): ("C2", "--", "h, unseen"),
+}
+
+
+def draw_training(axis: Axes, runs: Path, column: str) -> None:
+    """Draw one measure of all trainings over their steps."""
+    for name, colour in TRAININGS.items():
+        metrics = pd.read_csv(runs / name / "model" / "metrics.csv")
+        smooth = metrics[column].rolling(SMOOTHED_ROWS, center=True, min_periods=1).mean()
+        axis.plot(metrics["step"], smooth, color=colour, label=name if "/" not in name else None)
+    axis.set(xlabel="step", ylabel=MEASURES[column])
+
+
+def draw_trials(axis: Axes, lines: list[dict[str, Any]], trials: tuple[str, ...], key: str) -> None:
+    """Draw R2 of any emphysema over steps or subjects: the mean over seeds, and every training as a point."""
+    for (cohort, features), (colour, style, label) in LINES.items():
+        points = [
+            (line[key], line["r2"][cohort][features]["subjects"]["emphysema"])
+            for line in lines
+            if line["trial"] in trials
+        ]
+        places = sorted({place for place, _ in points})
+        means = [np.mean([value for at, value in points if at == place]) for place in places]
+        axis.plot(places, means, style, color=colour, label=label)
+        axis.plot(*zip(*points, strict=True), ".", color=colour, markersize=4)
+    axis.set(xlabel=key, ylabel="R² of any emphysema", ylim=(0, 1))
 
 
 def main() -> None:
-    """Draw one panel per measure, one line per run."""
+    """Draw four panels."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path)
-    runs = parser.parse_args().runs
-    figure, axes = plt.subplots(1, len(PANELS), figsize=(9, 3), layout="constrained")
-    for axis, (column, label) in zip(axes, PANELS.items(), strict=True):
-        for run in runs:
-            metrics = pd.read_csv(run / "model" / "metrics.csv")
-            smooth = metrics[column].rolling(SMOOTHED_ROWS, center=True, min_periods=1).mean()
-            axis.plot(metrics["step"], smooth, label=run.name)
-        axis.set(xlabel="step", ylabel=label)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("curves", type=Path)
+    told = parser.parse_args()
+    lines = [json.loads(line) for line in told.curves.read_text().splitlines()]
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6), layout="constrained")
+    for axis, column in zip(axes[0], MEASURES, strict=True):
+        draw_training(axis, told.runs, column)
+    draw_trials(axes[1, 0], lines, BY_STEPS, "steps")
+    axes[1, 0].set_xscale("symlog", linthresh=100)
+    draw_trials(axes[1, 1], lines, BY_SUBJECTS, "subjects")
+    for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False)
+    axes[0, 0].legend(frameon=False)
+    axes[1, 1].legend(frameon=False, loc="lower right")
     figure.savefig(PICTURE, dpi=150)
 
 
