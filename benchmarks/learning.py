@@ -4,9 +4,9 @@
     python benchmarks/learning.py RESULTS --trained drasclr/seed-0 untrained/seed-0 --out trained.jsonl
 
 RESULTS holds banks and true disease of the cohorts `phantom` and `unseen`, as `snakemake results/known_truth.csv`
-leaves them. The probe is the workflow's (`disease_probe`): by folds of subjects and, of any emphysema, fitted on scans
-of one reconstruction kernel or dose and judged on those of the other. A training is one line of JSON, and is not done
-again while the line stands in the file. Histograms of the patches, without any training, come first.
+leaves them. The probe is the workflow's (`disease_probe`): by folds of subjects, and fitted on scans of one
+reconstruction kernel (with --every also of one dose) and judged on those of the other. A training is one line of JSON,
+and is not done again while the line stands in the file. Histograms of the patches, without any training, come first.
 """
 
 import argparse
@@ -63,10 +63,12 @@ class Cohort:
     measured: npt.NDArray[np.bool_]
     splits: dict[str, ProbedPatches]
 
-    def r2(self, features: npt.NDArray[np.float32]) -> dict[str, dict[str, float]]:
-        """Return split -> disease -> R2 out of fold of features (N, L, D); by kernel and dose of emphysema alone."""
+    def r2(self, features: npt.NDArray[np.float32], every: bool) -> dict[str, dict[str, float]]:
+        """Return split -> disease -> R2 out of fold of features (N, L, D): any emphysema, or `every` disease."""
         inputs = features[self.measured].astype(np.float64)
-        wanted = [(SUBJECTS, target) for target in TARGETS] + [(KERNEL, EMPHYSEMA), (DOSE, EMPHYSEMA)]
+        wanted = [(SUBJECTS, EMPHYSEMA), (KERNEL, EMPHYSEMA)]
+        if every:
+            wanted += [(DOSE, EMPHYSEMA), *((SUBJECTS, target) for target in TARGETS if target != EMPHYSEMA)]
         found: dict[str, dict[str, float]] = {}
         for split, target in wanted:
             patches, truth, count = self.splits[split], self.truth[target], len(self.measured)
@@ -111,9 +113,9 @@ def embed(bank: Bank, encoder: Encoder) -> npt.NDArray[np.float32]:
     return np.stack(list(embed_bank(bank, encoder)), axis=1)
 
 
-def read_both(cohort: Cohort, pooled: npt.NDArray[np.float32]) -> dict[str, Any]:
+def read_both(cohort: Cohort, pooled: npt.NDArray[np.float32], every: bool) -> dict[str, Any]:
     """Return what h alone and the pooled features tell."""
-    return {"last": cohort.r2(pooled[..., :LAST]), "pooled": cohort.r2(pooled)}
+    return {"last": cohort.r2(pooled[..., :LAST], every), "pooled": cohort.r2(pooled, every)}
 
 
 def settings_of(trial: dict[str, Any], seed: int) -> PretrainSettings:
@@ -123,7 +125,9 @@ def settings_of(trial: dict[str, Any], seed: int) -> PretrainSettings:
     return PretrainSettings(**{**recipe, **changed, "seed": seed, "cpu_threads": 1, "checkpoint_minutes": 600.0})
 
 
-def train(results: Path, atlas: str, cohort_seed: int, name: str, trial: dict[str, Any], seed: int) -> dict[str, Any]:
+def train(
+    results: Path, atlas: str, cohort_seed: int, every: bool, name: str, trial: dict[str, Any], seed: int
+) -> dict[str, Any]:
     """Train once, and judge the encoder on the subjects that it saw and on those that it did not."""
     torch.set_num_threads(1)
     seen = read(results, SEEN, atlas, cohort_seed, trial.get("subjects"))
@@ -142,27 +146,28 @@ def train(results: Path, atlas: str, cohort_seed: int, name: str, trial: dict[st
     else:
         encoder = initial_encoder(settings)
     unseen = read(results, UNSEEN, atlas, cohort_seed)
-    found = {each: read_both(cohort, embed(cohort.bank, encoder)) for each, cohort in ((SEEN, seen), (UNSEEN, unseen))}
+    cohorts = {SEEN: seen, UNSEEN: unseen}
+    found = {each: read_both(cohort, embed(cohort.bank, encoder), every) for each, cohort in cohorts.items()}
     return {"trial": name, "seed": seed, **told, "subjects": len(seen.bank.participant_ids), "r2": found}
 
 
-def judge(results: Path, atlas: str, cohort_seed: int, training: str) -> dict[str, Any]:
+def judge(results: Path, atlas: str, cohort_seed: int, every: bool, training: str) -> dict[str, Any]:
     """Judge the features of a training that the workflow has made."""
     found = {}
     for name in (SEEN, UNSEEN):
         cohort = read(results, name, atlas, cohort_seed)
         content = read_landmark_features(results / name / atlas / "runs" / training / "features")
         assert list(content.participant_ids) == cohort.bank.participant_ids
-        found[name] = read_both(cohort, content.features)
+        found[name] = read_both(cohort, content.features, every)
     return {"trial": training, "seed": None, "r2": found}
 
 
-def histograms(results: Path, atlas: str, cohort_seed: int) -> Iterator[dict[str, Any]]:
+def histograms(results: Path, atlas: str, cohort_seed: int, every: bool) -> Iterator[dict[str, Any]]:
     """Yield what the histograms tell to the same probe."""
     cohorts = {name: read(results, name, atlas, cohort_seed) for name in (SEEN, UNSEEN)}
     made = {name: bank_histograms(cohort.bank) for name, cohort in cohorts.items()}
     for histogram in made[SEEN]:
-        found = {name: {"last": cohorts[name].r2(each[histogram].features)} for name, each in made.items()}
+        found = {name: {"last": cohorts[name].r2(each[histogram].features, every)} for name, each in made.items()}
         yield {"trial": histogram, "seed": None, "r2": found}
 
 
@@ -187,6 +192,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--atlas", default="healthy")
     parser.add_argument("--cohort-seed", type=int, default=0)
+    parser.add_argument("--every", action="store_true", help="every disease, and by dose: four times as long")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     told = parser.parse_args()
@@ -199,7 +205,7 @@ def main() -> None:
         for name, trial in trials.items()
         if (name, seed) not in done and (not told.only or name in told.only)
     ]
-    where = (told.results, told.atlas, told.cohort_seed)
+    where = (told.results, told.atlas, told.cohort_seed, told.every)
     with told.out.open("a") as out, ProcessPoolExecutor(told.jobs) as pool:
 
         def keep(line: dict[str, Any]) -> None:
