@@ -159,7 +159,11 @@ def judge(results: Path, atlas: str, cohort_seed: int, every: bool, training: st
         content = read_landmark_features(results / name / atlas / "runs" / training / "features")
         assert list(content.participant_ids) == cohort.bank.participant_ids
         found[name] = read_both(cohort, content.features, every)
-    return {"trial": training, "seed": None, "r2": found}
+    model = results / SEEN / atlas / "runs" / training / "model"
+    rows, seed = pd.read_csv(model / "metrics.csv"), json.loads((model / "model.json").read_text())["training"]["seed"]
+    steps = int(rows.step.iloc[-1]) if len(rows) else 0
+    subjects = len(read(results, SEEN, atlas, cohort_seed).bank.participant_ids)
+    return {"trial": training, "seed": seed, "steps": steps, "subjects": subjects, "r2": found}
 
 
 def histograms(results: Path, atlas: str, cohort_seed: int, every: bool) -> Iterator[dict[str, Any]]:
@@ -218,7 +222,7 @@ def main() -> None:
             for line in histograms(*where):
                 keep(line)
         for name in told.trained:
-            if (name, None) not in done:
+            if name not in {trial for trial, _ in done}:
                 keep(judge(*where, name))
         futures = [pool.submit(train, *where, *each) for each in wanted]
         for future in as_completed(futures):

@@ -1,8 +1,9 @@
 """Draw docs/images/learning_curve.png: skill and spread of trainings step by step, and what they tell at their end.
 
-python docs/scripts/make_learning_curve.py results/phantom/healthy/runs docs/results/learning_curves.jsonl
+RUNS=results/phantom/healthy/runs
+python docs/scripts/make_learning_curve.py docs/results/learning_curves.jsonl $RUNS/drasclr $RUNS/patch-moco
 
-The first folder holds finished trainings; the file is of benchmarks/learning.py and benchmarks/learning_curves.yaml.
+The file is of benchmarks/learning.py and benchmarks/learning_curves.yaml, with --trained drasclr.
 """
 
 import argparse
@@ -16,10 +17,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 PICTURE = Path(__file__).parents[1] / "images" / "learning_curve.png"
-TRAININGS = {"drasclr": "C0", "drasclr/seed-1": "C0", "drasclr/seed-2": "C0", "patch-moco": "C1"}
 MEASURES = {"top1_fresh": "own key scored highest of the batch", "effective_rank": "effective rank of h"}
 SMOOTHED_ROWS = 21  # of metrics.csv: landmarks differ more than neighbouring steps
-BY_STEPS = ("untrained", "110 steps", "small", "1760 steps")
+BY_STEPS = ("untrained", "110 steps", "small", "drasclr")
 BY_SUBJECTS = ("40 subjects", "80 subjects", "small")
 LINES = {
     ("phantom", "pooled"): ("C0", "-", "pooled, seen"),
@@ -29,12 +29,12 @@ LINES = {
 }
 
 
-def draw_training(axis: Axes, runs: Path, column: str) -> None:
+def draw_training(axis: Axes, runs: list[Path], column: str) -> None:
     """Draw one measure of all trainings over their steps."""
-    for name, colour in TRAININGS.items():
-        metrics = pd.read_csv(runs / name / "model" / "metrics.csv")
+    for run in runs:
+        metrics = pd.read_csv(run / "model" / "metrics.csv")
         smooth = metrics[column].rolling(SMOOTHED_ROWS, center=True, min_periods=1).mean()
-        axis.plot(metrics["step"], smooth, color=colour, label=name if "/" not in name else None)
+        axis.plot(metrics["step"], smooth, label=run.name)
     axis.set(xlabel="step", ylabel=MEASURES[column])
 
 
@@ -56,8 +56,8 @@ def draw_trials(axis: Axes, lines: list[dict[str, Any]], trials: tuple[str, ...]
 def main() -> None:
     """Draw four panels."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path)
     parser.add_argument("curves", type=Path)
+    parser.add_argument("runs", nargs="+", type=Path)
     told = parser.parse_args()
     lines = [json.loads(line) for line in told.curves.read_text().splitlines()]
     figure, axes = plt.subplots(2, 2, figsize=(9, 6), layout="constrained")
