@@ -19,8 +19,7 @@ from matplotlib.axes import Axes
 PICTURE = Path(__file__).parents[1] / "images" / "learning_curve.png"
 MEASURES = {"top1_fresh": "own key scored highest of the batch", "effective_rank": "effective rank of h"}
 SMOOTHED_ROWS = 21  # of metrics.csv: landmarks differ more than neighbouring steps
-BY_STEPS = ("untrained", "110 steps", "small", "drasclr")
-BY_SUBJECTS = ("40 subjects", "80 subjects", "small")
+BY_STEPS = ("untrained", "small", "drasclr")
 LINES = {
     ("phantom", "pooled"): ("C0", "-", "pooled, seen"),
     ("unseen", "pooled"): ("C0", "--", "pooled, unseen"),
@@ -38,38 +37,33 @@ def draw_training(axis: Axes, runs: list[Path], column: str) -> None:
     axis.set(xlabel="step", ylabel=MEASURES[column])
 
 
-def draw_trials(axis: Axes, lines: list[dict[str, Any]], trials: tuple[str, ...], key: str) -> None:
-    """Draw R2 of any emphysema over steps or subjects: the mean over seeds, and every training as a point."""
+def draw_trials(axis: Axes, lines: list[dict[str, Any]]) -> None:
+    """Draw R2 of any emphysema over steps: the mean over seeds, and every training as a point."""
+    lines = [line for line in lines if line["trial"] in BY_STEPS]
+    steps = sorted({line["steps"] for line in lines})
     for (cohort, features), (colour, style, label) in LINES.items():
-        points = [
-            (line[key], line["r2"][cohort][features]["subjects"]["emphysema"])
-            for line in lines
-            if line["trial"] in trials
-        ]
-        places = sorted({place for place, _ in points})
-        means = [np.mean([value for at, value in points if at == place]) for place in places]
-        axis.plot(places, means, style, color=colour, label=label)
+        points = [(line["steps"], line["r2"][cohort][features]["subjects"]["emphysema"]) for line in lines]
+        means = [np.mean([value for at, value in points if at == step]) for step in steps]
+        axis.plot(steps, means, style, color=colour, label=label)
         axis.plot(*zip(*points, strict=True), ".", color=colour, markersize=4)
-    axis.set(xlabel=key, ylabel="R² of any emphysema", ylim=(0, 1))
+    axis.set(xlabel="steps", ylabel="R² of any emphysema", ylim=(0, 1))
 
 
 def main() -> None:
-    """Draw four panels."""
+    """Draw a panel for each measure, and one of what trainings tell at their end."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("curves", type=Path)
     parser.add_argument("runs", nargs="+", type=Path)
     told = parser.parse_args()
     lines = [json.loads(line) for line in told.curves.read_text().splitlines()]
-    figure, axes = plt.subplots(2, 2, figsize=(9, 6), layout="constrained")
-    for axis, column in zip(axes[0], MEASURES, strict=True):
+    figure, axes = plt.subplots(1, len(MEASURES) + 1, figsize=(12, 3.2), layout="constrained")
+    for axis, column in zip(axes, MEASURES, strict=False):
         draw_training(axis, told.runs, column)
-    draw_trials(axes[1, 0], lines, BY_STEPS, "steps")
-    axes[1, 0].set_xscale("symlog", linthresh=100)
-    draw_trials(axes[1, 1], lines, BY_SUBJECTS, "subjects")
-    for axis in axes.flat:
+    draw_trials(axes[-1], lines)
+    for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].legend(frameon=False)
-    axes[1, 1].legend(frameon=False, loc="lower right")
+    axes[0].legend(frameon=False)
+    axes[-1].legend(frameon=False, loc="lower right", fontsize="small")
     figure.savefig(PICTURE, dpi=150)
 
 
