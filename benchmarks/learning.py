@@ -1,7 +1,7 @@
 """Train settings side by side on the phantoms of a finished workflow, and read the true disease from each.
 
-    python benchmarks/learning.py RESULTS --trials benchmarks/learning.yaml --out trials.jsonl [--jobs 2]
-    python benchmarks/learning.py RESULTS --trained drasclr/seed-0 untrained/seed-0 --out trained.jsonl
+    python benchmarks/learning.py RESULTS --trials benchmarks/learning_settings.yaml --out trials.jsonl
+    python benchmarks/learning.py RESULTS --trained drasclr drasclr/seed-1 --out trained.jsonl
 
 RESULTS holds banks and true disease of the cohorts `phantom` and `unseen`, as `snakemake results/known_truth.csv`
 leaves them. The probe is the workflow's (`disease_probe`): by folds of subjects, and fitted on scans of one
@@ -139,10 +139,10 @@ def train(
             trained = pretrain(seen.bank, settings, Path(work))
             assert trained is not None
             encoder = trained[0]
-            rows = pd.read_csv(Path(work) / "metrics.csv")
-            told = {"steps": int(rows.step.iloc[-1]), "cpu_minutes": round((time.process_time() - begin) / 60, 2)}
+            metrics = pd.read_csv(Path(work) / "metrics.csv")
+            told = {"steps": int(metrics.step.iloc[-1]), "cpu_minutes": round((time.process_time() - begin) / 60, 2)}
             for column in ("uniformity", "effective_rank", "top1_fresh"):
-                told[column] = round(float(rows[column].iloc[-3:].mean()), 3)
+                told[column] = round(float(metrics[column].iloc[-3:].mean()), 3)
     else:
         encoder = initial_encoder(settings)
     unseen = read(results, UNSEEN, atlas, cohort_seed)
@@ -160,10 +160,10 @@ def judge(results: Path, atlas: str, cohort_seed: int, every: bool, training: st
         assert list(content.participant_ids) == cohort.bank.participant_ids
         found[name] = read_both(cohort, content.features, every)
     model = results / SEEN / atlas / "runs" / training / "model"
-    rows, seed = pd.read_csv(model / "metrics.csv"), json.loads((model / "model.json").read_text())["training"]["seed"]
-    steps = int(rows.step.iloc[-1]) if len(rows) else 0
-    subjects = len(read(results, SEEN, atlas, cohort_seed).bank.participant_ids)
-    return {"trial": training, "seed": seed, "steps": steps, "subjects": subjects, "r2": found}
+    metrics, described = pd.read_csv(model / "metrics.csv"), json.loads((model / "model.json").read_text())
+    steps = int(metrics.step.iloc[-1]) if len(metrics) else 0
+    told = {"seed": described["training"]["seed"], "steps": steps, "subjects": len(described["participant_ids"])}
+    return {"trial": training, **told, "r2": found}
 
 
 def histograms(results: Path, atlas: str, cohort_seed: int, every: bool) -> Iterator[dict[str, Any]]:
