@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 import yaml
-from side_by_side import print_table
+from side_by_side import InMemory, print_table
 
 from drasclr_core.bank import Bank, open_bank
 from drasclr_core.bootstrap import SubjectSums, pooled_r2, sum_by_subject
@@ -46,12 +46,6 @@ from drasclr_core.training import initial_encoder, pretrain
 SEEN, UNSEEN = "phantom", "unseen"
 SUBJECTS, KERNEL, DOSE = "subjects", "kernel", "dose"
 LAST = 128  # the first numbers of the pooled features are h
-
-
-class InMemory(np.ndarray):
-    """Patches (L, N, P, P, P) that lie in memory, as a bank's array (`Bank` asks for its store)."""
-
-    store = None
 
 
 @dataclass(frozen=True)

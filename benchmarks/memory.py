@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from side_by_side import Figure, print_figures, print_table, random_grid
+from side_by_side import Figure, InMemory, print_figures, print_table, random_grid
 from torch.utils import _pytree as pytree
 
 from drasclr_core.bank import Bank
@@ -29,12 +29,6 @@ from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import _Loop
 
 PATCH = 32
-
-
-class OnePatch(np.ndarray):
-    """One patch that stands for all (L, N, P, P, P), as an array that is in no file (`Bank` asks for its store)."""
-
-    store = None
 
 
 class After:
@@ -52,7 +46,7 @@ class After:
 def bank_of(landmarks, subjects, neighbours):
     """Return a bank that takes the memory of a patch and of the table of validity."""
     patch = np.random.default_rng(0).integers(-1000, 100, (PATCH,) * 3, dtype=np.int16)
-    hu = np.broadcast_to(patch, (landmarks, subjects, *patch.shape)).view(OnePatch)
+    hu = np.broadcast_to(patch, (landmarks, subjects, *patch.shape)).view(InMemory)
     grid = random_grid(landmarks, neighbours)
     ids = [f"s{place}" for place in range(subjects)]
     return Bank(hu, np.ones((landmarks, subjects), bool), ids, grid, np.arange(subjects))

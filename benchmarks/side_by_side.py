@@ -21,6 +21,12 @@ from drasclr_core.patches import STORE, write_patches
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as in the workflow's jobs
 
 
+class InMemory(np.ndarray):
+    """Patches (L, N, P, P, P) that lie in memory, as a bank's array (`Bank` asks for its store)."""
+
+    store = None
+
+
 def in_turns(functions: Sequence[Callable[[], object]], rounds: int) -> list[float]:
     """Return the median seconds of each function, called in turns so that a noisy moment falls on all of them."""
     for function in functions:
