@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from drasclr_core.comparison import Comparison, Keys, Negatives
@@ -22,8 +23,8 @@ class Contrast:
     """Query encoder, key encoder, queues and optimiser, and the step that moves them all.
 
     Without a key encoder (`settings.key_momentum` None) the query encoder makes the keys of each group too, with
-    gradients, and either view is in turn the query and the key (Chen et al., "A simple framework for contrastive
-    learning of visual representations", ICML 2020).
+    gradients, both views in one batch; either view is in turn the query, and told from both views of all others (Chen et
+    al., "A simple framework for contrastive learning of visual representations", ICML 2020: NT-Xent).
 
     Parameters
     ----------
@@ -153,16 +154,17 @@ class Contrast:
         `place` is the group's row in the views, `group` its number. Without `keys` the group makes its own.
         """
         tau, members = self.settings.temperature, self._members(group)
-        features, queries = self._encode(self.encoder, views.queries[place], kernels.centre)
         if keys is None:
-            vectors = self._encode(self.encoder, views.keys[place], kernels.centre)[1]
+            both = torch.cat([views.queries[place], views.keys[place]])
+            (features, _), (queries, vectors) = (x.chunk(2) for x in self._encode(self.encoder, both, kernels.centre))
             seen = Keys(vectors, views.persons[members], slice(0, len(vectors)))
         else:
+            features, queries = self._encode(self.encoder, views.queries[place], kernels.centre)
             seen = Keys(keys, views.persons, members)
-        negatives = self.negatives(views, seen)
+        negatives = self.negatives(views, seen, queries)
         local = contrastive_logits(queries, seen.positives, negatives.keys, tau, negatives.masked)
         if keys is None:
-            back = contrastive_logits(seen.vectors, queries, queries, tau, negatives.masked)
+            back = contrastive_logits(seen.vectors, queries, negatives.keys, tau, negatives.masked)
             local = torch.cat([local, back])
         if not self.settings.neighbours:
             return Comparison(features, queries, seen, negatives, local, None)
@@ -172,8 +174,11 @@ class Contrast:
         around = neighbour_logits(projected, seen.positives, negatives.keys, tau, negatives.masked)
         return Comparison(features, queries, seen, negatives, local, around)
 
-    def negatives(self, views: Views, keys: Keys) -> Negatives:
-        """Return the negatives of one group: of its landmark's queue, of the keys of the batch, or of both."""
+    def negatives(self, views: Views, keys: Keys, queries: Tensor) -> Negatives:
+        """Return the negatives of one group: of its landmark's queue, of the keys of the batch, or of both.
+
+        Without a key encoder either view is a key, and so the other `queries` are negatives too.
+        """
         queue, persons = self._queue(views.landmark), keys.persons[keys.own]
         hidden = persons if self.settings.mask_same_subject else None
         since = views.visit if self.settings.negatives == "fresh" else 0
@@ -183,9 +188,10 @@ class Contrast:
         ages = views.step - self.queues.steps[queue]
         if self.settings.negatives == "queue":
             return Negatives(kept, masked, ages)
-        masked = torch.cat([masked, keys.not_negative(self.settings.mask_same_subject)], dim=1)
-        ages = torch.cat([ages, ages.new_zeros(len(keys.vectors))])
-        return Negatives(torch.cat([kept, keys.vectors]), masked, ages)
+        fresh = [keys.vectors] if self.key_encoder else [keys.vectors, queries]
+        masked = torch.cat([masked, *[keys.not_negative(self.settings.mask_same_subject)] * len(fresh)], dim=1)
+        vectors = torch.cat([kept, *fresh])
+        return Negatives(vectors, masked, F.pad(ages, (0, len(vectors) - len(ages))))
 
     def state_dict(self) -> dict[str, dict]:
         """Return everything that a checkpoint must hold."""

@@ -14,13 +14,13 @@ def plain_losses(encoder, codes, neighbours, views, settings):
     for group in range(settings.groups):
         share = settings.batch_size // settings.groups
         persons = views.persons[group * share : (group + 1) * share].tolist()
-        first = encoder.project(encoder(views.queries[group], codes[0]))
-        second = encoder.project(encoder(views.keys[group], codes[0]))
+        both = torch.cat([views.queries[group], views.keys[group]])
+        first, second = encoder.project(encoder(both, codes[0])).split(share)
         near = encoder.project(encoder(views.neighbours[group].flatten(0, 1), codes[neighbours]))
         sets = near.unflatten(0, (len(neighbours), share)).sum(0)
         for queries, keys, losses in ((first, second, local), (second, first, local), (sets, second, around)):
             for i, query in enumerate(queries):
-                others = [key for key, person in zip(keys, persons, strict=True) if person != persons[i]]
+                others = [view[j] for view in (first, second) for j in range(share) if persons[j] != persons[i]]
                 logits = torch.stack([keys[i], *others]) @ query / settings.temperature
                 losses.append(-torch.log_softmax(logits, 0)[0])
     return torch.stack(local).mean(), torch.stack(around).mean()
@@ -53,9 +53,9 @@ def test_a_constant_encoder_costs_the_logarithm_of_its_candidates():
     torch.nn.init.ones_(contrast.encoder.head[2].bias)
     found = measured(contrast, toy_views(contrast))
     for name in ("loss_local", "loss_neighbour", "chance"):
-        assert found[name] == pytest.approx(math.log(4), abs=1e-12), name
-    # The three others of each query's group of four; a tie is no skill.
-    assert found["pairs"] == found["fresh_pairs"] == 24
+        assert found[name] == pytest.approx(math.log(7), abs=1e-12), name  # one key, two views of three others
+    # Of the three others of each query's group of four both views, of fresh ones their keys; a tie is no skill.
+    assert (found["pairs"], found["fresh_pairs"]) == (48, 24)
     assert (found["fresh_hits"], found["fresh_queries"], found["fresh_wins"]) == (0, 8, 12)
 
 
