@@ -23,8 +23,11 @@ LAYERS += [(32, 64, 1), (64, 64, 1), (64, 64, 2)]
 LAYERS += [(64, 128, 1), (128, 128, 2)]
 """(channels in, channels out, stride) of each convolution; the last one's channels out are `feature_dim`."""
 
-POOLED_LAYERS = (5, 8, 11, 12)
-"""Convolutions, counted from 1, that the features "pooled" join to h: the last one loses what these still tell."""
+POOLED_LAYERS = tuple(range(2, 13))
+"""Convolutions, counted from 1, that the features "pooled" join to h: the last one loses what these still tell.
+
+The first holds as many activations as the others together, and is left out.
+"""
 
 FEATURES: dict[Features, tuple[int, ...]] = {"last": (), "pooled": POOLED_LAYERS}
 """Which features are read -> the convolutions whose activations are pooled for them."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 Features = Literal["last", "pooled"]
 """Which features of an encoder are read, as of `encoder.Encoder`; no setting of its training."""
 
-POOLED_DIM = 480
+POOLED_DIM = 944
 """Length of what the features "pooled" have beside those of the last layer."""
 
 TRUE_DISEASE = "true_"

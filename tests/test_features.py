@@ -17,7 +17,7 @@ from drasclr_core.training import initial_encoder
 
 
 def by_hand(encoder, x, location):
-    """Return h, (B, D), and mean and s.d. of what follows each pooled convolution, channel by channel, (B, 480)."""
+    """Return h, (B, D), and mean and s.d. of what follows each pooled convolution, channel by channel, (B, 944)."""
     seen = []
     hooks = [norm.register_forward_hook(lambda module, given, out: seen.append(out.clone())) for norm in encoder.norms]
     encoder.features = "last"
@@ -26,7 +26,7 @@ def by_hand(encoder, x, location):
     for hook in hooks:
         hook.remove()
     parts = []
-    for layer in (5, 8, 11, 12):
+    for layer in range(2, 13):
         after = seen[layer - 1].double().numpy()
         elu = np.where(after > 0, after, np.expm1(np.minimum(after, 0)))
         channels = elu.shape[1]
@@ -36,7 +36,7 @@ def by_hand(encoder, x, location):
 
 
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
-def test_pooled_features_are_h_and_the_statistics_of_four_layers(conditioning):
+def test_pooled_features_are_h_and_the_statistics_of_all_layers_between(conditioning):
     encoder, x, p = seasoned_encoder(conditioning), torch.randn(3, 1, 32, 32, 32), torch.tensor([0.3, -0.9, 1.4])
     h, pooled = by_hand(encoder, x, p)
     assert h.shape == (3, 16)
@@ -78,7 +78,7 @@ def test_the_length_is_known_before(conditioning):
     assert (encoder.output_dim, encoder.feature_dim) == (16 + POOLED_DIM, 16)
     with torch.no_grad():
         assert encoder(torch.zeros(1, 1, 32, 32, 32), torch.zeros(3)).shape == (1, encoder.output_dim)
-    assert [LAYERS[layer - 1][1] for layer in POOLED_LAYERS] == [16, 32, 64, 128]
+    assert [LAYERS[layer - 1][1] for layer in POOLED_LAYERS] == [8, 16, 16, 16, 32, 32, 32, 64, 64, 64, 128]
     assert tuple(FEATURES) == get_args(Features)
 
 

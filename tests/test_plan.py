@@ -137,9 +137,9 @@ def test_memory_of_a_training_by_hand(costs_file, device):
 
 def test_memory_of_other_stages_by_hand(stages):
     assert stages["build_bank"].memory_gb == CONFIG["bank"]["memory_gb"]
-    # All features of 100 subjects and two rows of a landmark; 100 + 480 numbers each, for pooled ones are configured.
-    assert stages["embed_bank"].memory_gb == pytest.approx(100 * 10 * 580 * 4 / 1e9 + 2 * 100 * 1e6 / 1e9 + 1.0)
-    assert stages["embed_bank"].disk_gb == pytest.approx(3 * 100 * 10 * 580 * 4 / 1e9)
+    # All features of 100 subjects and two rows of a landmark; 100 + 944 numbers each, for pooled ones are configured.
+    assert stages["embed_bank"].memory_gb == pytest.approx(100 * 10 * 1044 * 4 / 1e9 + 2 * 100 * 1e6 / 1e9 + 1.0)
+    assert stages["embed_bank"].disk_gb == pytest.approx(3 * 100 * 10 * 1044 * 4 / 1e9)
 
 
 def test_disk_by_hand(stages):
