@@ -112,10 +112,18 @@ def probe_disease(
     draws = draw_subjects(len(ids), RESAMPLES, seed)
     labels = {each.label: None for each in trainings}
     groups = {label: [each.name for each in trainings if each.label == label] for label in labels}
+    fractions = [[disease[name].fraction(target)[disease[name].measured] for target in TARGETS] for name in ids]
+    truth = np.concatenate(fractions, axis=1).T
+    predictions, penalties = {}, {}
+    for name, features in {LOCATION: None, **inputs}.items():
+        predictions[name], penalties[name] = out_of_fold(features, truth, patches, readout, seed)
+        logger.info("%s: probed", name)
     targets = {}
-    for target in TARGETS:
-        truth = np.concatenate([disease[name].fraction(target)[disease[name].measured] for name in ids])
-        found = _probe({LOCATION: None, **inputs}, truth, patches, draws, against, readout=readout, seed=seed)
+    for place, target in enumerate(TARGETS):
+        own = {name: prediction[:, place] for name, prediction in predictions.items()}
+        found = _judge(own, truth[:, place], patches, draws, against)
+        for name, result in found["r2"].items():
+            result["penalties"] = [float(each[place]) for each in penalties[name]]
         targets[target] = {**found, "over_trainings": _over_trainings(found, groups, against)}
         logger.info("%s: R2 %s", target, {name: value["estimate"] for name, value in found["r2"].items()})
     return {
@@ -143,26 +151,22 @@ def probe_disease(
     }
 
 
-def _probe(
-    inputs: Mapping[str, Floats | None],
+def _judge(
+    predictions: Mapping[str, Floats],
     truth: Floats,
     patches: ProbedPatches,
     draws: npt.NDArray[np.int64],
     against: Mapping[str, Mapping[str, str]],
-    *,
-    readout: Readout,
-    seed: int,
 ) -> dict[str, Any]:
-    """Probe one fraction from the features of each row, and compare the rows."""
+    """Judge what each row predicts of one fraction, and compare the rows."""
     subjects = draws.shape[1]
     draws = np.vstack([np.ones(subjects, np.int64), draws])  # the sample itself, then its resamples
     sums = SubjectSums.of(truth, patches.subject, subjects)
     results, values = {}, {}
-    for name, features in inputs.items():
-        prediction, penalties = out_of_fold(features, truth, patches, readout, seed)
+    for name, prediction in predictions.items():
         errors = sum_by_subject((truth - prediction) ** 2, patches.subject, subjects)
         values[name] = pooled_r2(errors, sums, draws)
-        results[name] = {**_summary(values[name]), "penalties": penalties, "squared_errors": errors.tolist()}
+        results[name] = {**_summary(values[name]), "squared_errors": errors.tolist()}
     return {
         "mean_fraction": float(truth.mean()),
         "r2": results,
@@ -201,13 +205,13 @@ def _over_trainings(
 
 def out_of_fold(
     inputs: Floats | None, truth: Floats, patches: ProbedPatches, readout: Readout, seed: int
-) -> tuple[Floats, list[float]]:
-    """Return each patch's prediction, (n,), from the other folds, and the penalty of each fold.
+) -> tuple[Floats, list[Floats]]:
+    """Return each patch's predictions, (n, T), from the other folds, and the penalties, (T,), of each fold.
 
-    Without `inputs` the prediction is the landmark's mean. The inner folds that choose the penalty share the centring
+    `inputs` are (n, D), `truth` is (n, T). Without `inputs` the prediction is the landmark's mean. The inner folds that choose the penalty share the centring
     of all training folds: it is the same for every penalty.
     """
-    prediction, penalties = np.empty(len(truth)), []
+    prediction, penalties = np.empty(truth.shape), []
     for fold in np.unique(patches.fold):
         test = patches.fold == fold
         expected = landmark_means(truth, patches.landmark, ~test)
@@ -215,11 +219,11 @@ def out_of_fold(
         if inputs is not None:
             rest, residual = inputs - landmark_means(inputs, patches.landmark, ~test), truth - expected
             training = (rest[~test], residual[~test])
-            penalty = 0.0
+            penalty = np.zeros(truth.shape[1])
             if readout == "penalised":
                 penalty = choose_penalty(_FRACTION, *training, seed, clusters=patches.subject[~test])
             model, _ = fit_readout(_FRACTION, penalty, *training)
-            prediction[test] += model.predict(rest[test])
+            prediction[test] += model.predict(rest[test]).reshape(-1, truth.shape[1])  # of one label it is flat
             penalties.append(penalty)
     return prediction, penalties
 

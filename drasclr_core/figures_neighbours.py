@@ -146,12 +146,13 @@ def _estimates(cohort: _Cohort, folds: Mapping[str, int], settings: Mapping[str,
     measured = np.isfinite(cohort.shares)
     subject, landmark = np.nonzero(measured)
     fold = np.array([folds[name] for name in cohort.bank.participant_ids])[subject]
-    patches, truth = ProbedPatches(subject, landmark, fold), cohort.shares[measured]
+    patches, truth = ProbedPatches(subject, landmark, fold), cohort.shares[measured][:, None]
     estimates = {}
     for name, features in cohort.features.items():
         inputs = features[:][measured].astype(np.float64)
         estimates[name] = np.full(measured.shape, np.nan)
-        estimates[name][measured], _ = out_of_fold(inputs, truth, patches, settings["readout"], settings["seed"])
+        predicted, _ = out_of_fold(inputs, truth, patches, settings["readout"], settings["seed"])
+        estimates[name][measured] = predicted[:, 0]
     return estimates
 
 

@@ -139,8 +139,8 @@ class TruthProbe(_Probe):
             logger.warning("no probe: the measured patches are of one fold")
             return None
         patches = ProbedPatches(subject, landmark, folds)
-        prediction, _ = out_of_fold(features, truth, patches, self.readout, self.seed)
-        return METRICS["r2"](truth, prediction)
+        prediction, _ = out_of_fold(features, truth[:, None], patches, self.readout, self.seed)
+        return METRICS["r2"](truth, prediction[:, 0])
 
 
 def online_probe(

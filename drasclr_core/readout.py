@@ -24,7 +24,7 @@ INNER_FOLDS = 5
 MAX_ITERATIONS = 5000
 
 
-def fit_readout(task: Task, penalty: float, inputs: npt.NDArray, truth: npt.NDArray) -> tuple[Pipeline, bool]:
+def fit_readout(task: Task, penalty: float | npt.NDArray[np.float64], inputs: npt.NDArray, truth: npt.NDArray) -> tuple[Pipeline, bool]:
     """Fit the scaler and the linear model of a task.
 
     Parameters
@@ -37,7 +37,7 @@ def fit_readout(task: Task, penalty: float, inputs: npt.NDArray, truth: npt.NDAr
     inputs : (n, F) array
         Features, any scale.
     truth : (n,) array
-        Labels.
+        Labels; of a regression also (n, T), T labels at once, `penalty` then (T,) or 0.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def fit_readout(task: Task, penalty: float, inputs: npt.NDArray, truth: npt.NDAr
 
 def choose_penalty(
     task: Task, inputs: npt.NDArray, truth: npt.NDArray, seed: int, clusters: npt.NDArray | None = None
-) -> float:
+) -> Any:
     """Return the penalty of least squared error or log loss in an inner cross-validation; of equals the strongest.
 
     Parameters
@@ -67,27 +67,31 @@ def choose_penalty(
     inputs : (n, F) array
         Features of the training folds.
     truth : (n,) array
-        Labels of the training folds.
+        Labels of the training folds; of a regression also (n, T).
     seed : int
         Of the inner folds.
     clusters : (n,) array, optional
         The subject or person of each row: their rows stay in one inner fold. By default each row is a subject.
+
+    Returns
+    -------
+    float; or (T,) array, one of each label
     """
     names, cluster = np.unique(np.arange(len(truth)) if clusters is None else clusters, return_inverse=True)
     if len(names) < 2:
-        return PENALTIES[-1]
+        return np.full(truth.shape[1:], PENALTIES[-1])[()]
     inner = KFold(min(INNER_FOLDS, len(names)), shuffle=True, random_state=seed).split(names)
     splits = [(np.isin(cluster, train), np.isin(cluster, test)) for train, test in inner]
 
     losses = _ridge_losses if task.kind == "regression" else partial(_classification_losses, task)
     by_split = [losses(inputs[train], truth[train], inputs[test], truth[test]) for train, test in splits]
-    total = dict(zip(PENALTIES, np.sum(by_split, axis=0), strict=True))
-    return min(reversed(PENALTIES), key=total.__getitem__)
+    total = np.sum(by_split, axis=0)
+    return np.array(PENALTIES[::-1])[np.argmin(total[::-1], axis=0)]
 
 
-def _estimator(task: Task, penalty: float, classes: int) -> Any:
+def _estimator(task: Task, penalty: float | npt.NDArray[np.float64], classes: int) -> Any:
     if task.kind == "regression":
-        return Ridge(alpha=penalty) if penalty else LinearRegression()
+        return Ridge(alpha=penalty) if np.any(penalty) else LinearRegression()
     if classes < 2:
         return DummyClassifier(strategy="most_frequent")
     return LogisticRegression(C=1 / penalty if penalty else np.inf, max_iter=MAX_ITERATIONS)
@@ -96,15 +100,15 @@ def _estimator(task: Task, penalty: float, classes: int) -> Any:
 def _ridge_losses(
     inputs: npt.NDArray, truth: npt.NDArray, test_inputs: npt.NDArray, test_truth: npt.NDArray
 ) -> npt.NDArray[np.float64]:
-    """Return the squared error of `fit_readout` for each of `PENALTIES`: one decomposition serves them all."""
+    """Return the squared error of `fit_readout` for each of `PENALTIES`, (P,) or (P, T): one decomposition serves all."""
     scaler = StandardScaler().fit(inputs)
-    x, z, mean = scaler.transform(inputs), scaler.transform(test_inputs), truth.mean()
+    x, z, mean = scaler.transform(inputs), scaler.transform(test_inputs), truth.mean(axis=0)
     few = len(x) < x.shape[1]  # the decomposition is of the smaller product
     values, vectors = np.linalg.eigh(x @ x.T if few else x.T @ x)
     basis = (z @ x.T if few else z) @ vectors
     weights = vectors.T @ (truth - mean if few else x.T @ (truth - mean))
-    predictions = [mean + basis @ (weights / (values + penalty)) for penalty in PENALTIES]
-    return np.array([np.sum((test_truth - prediction) ** 2) for prediction in predictions])
+    predictions = [mean + basis @ (weights.T / (values + penalty)).T for penalty in PENALTIES]
+    return np.array([np.sum((test_truth - prediction) ** 2, axis=0) for prediction in predictions])
 
 
 def _classification_losses(

@@ -49,7 +49,7 @@ def test_embed_reads_the_features_asked_for_and_says_which(place, tmp_path):
         "last": "last",
         "pooled": "pooled",
     }
-    assert tables["pooled"].columns.tolist() == ["scan", *(f"f{i}" for i in range(8 + 480))]
+    assert tables["pooled"].columns.tolist() == ["scan", *(f"f{i}" for i in range(8 + 944))]
     pd.testing.assert_frame_equal(tables["pooled"][tables["last"].columns], tables["last"])
     pd.testing.assert_frame_equal(tables["default"], tables["last"])
 

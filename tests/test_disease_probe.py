@@ -10,7 +10,7 @@ from toy_bank import toy_bank
 from drasclr_core import disease_probe
 from drasclr_core.bootstrap import RESAMPLES
 from drasclr_core.disease import PatchDisease
-from drasclr_core.disease_probe import landmark_means, probe_disease
+from drasclr_core.disease_probe import ProbedPatches, landmark_means, out_of_fold, probe_disease
 from drasclr_core.disease_rows import LandmarkFeatures, Training, bank_histograms, read_training
 from drasclr_core.errors import InputError
 from drasclr_core.io import write_json
@@ -155,6 +155,21 @@ def test_the_penalty_is_chosen_in_inner_folds_by_subject():
 def test_the_probe_learns_no_subject_by_heart(result):
     assert min(result["targets"]["emphysema"]["r2"]["alike"]["penalties"]) >= 1000
     assert max(result["targets"]["emphysema"]["r2"]["drasclr"]["penalties"]) < 1
+
+
+def test_several_labels_are_probed_as_each_alone():
+    rng = np.random.default_rng(0)
+    subject, landmark = (each.ravel() for each in np.mgrid[:SUBJECTS, :LANDMARKS])
+    patches = ProbedPatches(subject, landmark, subject % 3)
+    inputs = rng.normal(size=(len(subject), 6))
+    labels = np.stack([inputs @ [1, 2, 0, 0, 0, 3], rng.normal(size=len(subject))], axis=1)
+    for readout in ("plain", "penalised"):
+        together, penalties = out_of_fold(inputs, labels, patches, readout, 0)
+        for place in range(2):
+            alone, own = out_of_fold(inputs, labels[:, [place]], patches, readout, 0)
+            np.testing.assert_allclose(together[:, [place]], alone, rtol=0, atol=1e-9)
+            assert [each[place] for each in penalties] == [each[0] for each in own]
+    assert max(each[0] for each in penalties) < 1 < min(each[1] for each in penalties)
 
 
 def test_means_are_of_the_training_samples_of_the_landmark():

@@ -107,7 +107,7 @@ def test_last_is_the_first_columns_of_pooled(model, some_invalid, monkeypatch, t
         found[features] = table.to_numpy(), store["features"][:]
         record = read_json(tmp_path / features / "record.json")
         assert (record["features"], record["model"]["architecture"]["feature_dim"]) == (features, 8)
-        assert list(table) == [f"f{i}" for i in range({"last": 8, "pooled": 488}[features])]
+        assert list(table) == [f"f{i}" for i in range({"last": 8, "pooled": 952}[features])]
     for last, pooled in zip(found["last"], found["pooled"], strict=True):
         np.testing.assert_array_equal(pooled[..., :8], last)
         assert pooled[..., 8:].std(axis=0).min() > 0

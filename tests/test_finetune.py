@@ -165,7 +165,7 @@ def test_detectors_read_the_features_that_they_were_trained_on(tmp_path):
     train = patches.take(patches.folds != 1)
     encoder = pooling_model().encoder
     classifier = finetune(encoder, train, train.subtypes == "centrilobular", replace(settings, seed=1))
-    assert classifier.linear.weight.shape == (1, 6 + 480)
+    assert classifier.linear.weight.shape == (1, 6 + 944)
     assert classifier.linear.weight[0, 6:].abs().min() > 0
     plain = new_model()
     loaded, head = load_detectors(tmp_path / "detector", 1, plain)["centrilobular"]  # whatever the model's are

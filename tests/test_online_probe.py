@@ -165,7 +165,7 @@ def test_the_table_must_be_there_and_hold_every_subject(tmp_path):
     table.write_text("\n".join(lines) + "\n")
     probe = online_probe(toy_bank(), SETTINGS, **source)
     assert np.isfinite(probe(encoder()))
-    assert probe.subject_means(encoder())[1].shape == (8, 8 + 480)
+    assert probe.subject_means(encoder())[1].shape == (8, 8 + 944)
     # Those of the tables, whatever the seed of the training.
     assert probe.folds == assign_folds([f"s{i}" for i in range(len(FEV1PP))], 2, seed=3)
     assert probe.folds != assign_folds([f"s{i}" for i in range(len(FEV1PP))], 2, seed=SETTINGS.seed)
