@@ -28,6 +28,7 @@ import pandas as pd
 import torch
 import yaml
 from side_by_side import InMemory, print_table
+from threadpoolctl import threadpool_limits
 
 from drasclr_core.bank import Bank, open_bank
 from drasclr_core.bootstrap import SubjectSums, pooled_r2, sum_by_subject
@@ -204,7 +205,8 @@ def main() -> None:
         if (name, seed) not in done and (not told.only or name in told.only)
     ]
     where = (told.results, told.atlas, told.cohort_seed, told.every)
-    with told.out.open("a") as out, ProcessPoolExecutor(told.jobs) as pool:
+    pool = ProcessPoolExecutor(told.jobs, initializer=threadpool_limits, initargs=(1,))
+    with told.out.open("a") as out, pool:
 
         def keep(line: dict[str, Any]) -> None:
             out.write(json.dumps(line) + "\n")

@@ -23,8 +23,8 @@ class Contrast:
     """Query encoder, key encoder, queues and optimiser, and the step that moves them all.
 
     Without a key encoder (`settings.key_momentum` None) the query encoder makes the keys of each group too, with
-    gradients, both views in one batch; either view is in turn the query, and told from both views of all others (Chen et
-    al., "A simple framework for contrastive learning of visual representations", ICML 2020: NT-Xent).
+    gradients, both views in one batch; either view is in turn the query, and told from both views of all others
+    (NT-Xent; Chen et al., "A simple framework for contrastive learning of visual representations", ICML 2020).
 
     Parameters
     ----------

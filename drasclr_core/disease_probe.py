@@ -208,8 +208,8 @@ def out_of_fold(
 ) -> tuple[Floats, list[Floats]]:
     """Return each patch's predictions, (n, T), from the other folds, and the penalties, (T,), of each fold.
 
-    `inputs` are (n, D), `truth` is (n, T). Without `inputs` the prediction is the landmark's mean. The inner folds that choose the penalty share the centring
-    of all training folds: it is the same for every penalty.
+    `inputs` are (n, D), `truth` is (n, T). Without `inputs` the prediction is the landmark's mean. The inner folds that
+    choose the penalty share the centring of all training folds: it is the same for every penalty.
     """
     prediction, penalties = np.empty(truth.shape), []
     for fold in np.unique(patches.fold):

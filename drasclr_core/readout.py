@@ -24,7 +24,9 @@ INNER_FOLDS = 5
 MAX_ITERATIONS = 5000
 
 
-def fit_readout(task: Task, penalty: float | npt.NDArray[np.float64], inputs: npt.NDArray, truth: npt.NDArray) -> tuple[Pipeline, bool]:
+def fit_readout(
+    task: Task, penalty: float | npt.NDArray[np.float64], inputs: npt.NDArray, truth: npt.NDArray
+) -> tuple[Pipeline, bool]:
     """Fit the scaler and the linear model of a task.
 
     Parameters
@@ -100,7 +102,7 @@ def _estimator(task: Task, penalty: float | npt.NDArray[np.float64], classes: in
 def _ridge_losses(
     inputs: npt.NDArray, truth: npt.NDArray, test_inputs: npt.NDArray, test_truth: npt.NDArray
 ) -> npt.NDArray[np.float64]:
-    """Return the squared error of `fit_readout` for each of `PENALTIES`, (P,) or (P, T): one decomposition serves all."""
+    """Return the squared error of `fit_readout` for each of `PENALTIES`, (P,) or (P, T), by one decomposition."""
     scaler = StandardScaler().fit(inputs)
     x, z, mean = scaler.transform(inputs), scaler.transform(test_inputs), truth.mean(axis=0)
     few = len(x) < x.shape[1]  # the decomposition is of the smaller product
