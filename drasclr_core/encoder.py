@@ -26,7 +26,7 @@ LAYERS += [(64, 128, 1), (128, 128, 2)]
 POOLED_LAYERS = tuple(range(2, 13))
 """Convolutions, counted from 1, that the features "pooled" join to h: the last one loses what these still tell.
 
-The first holds as many activations as the others together, and is left out.
+The first holds more activations than the others together, and is left out.
 """
 
 FEATURES: dict[Features, tuple[int, ...]] = {"last": (), "pooled": POOLED_LAYERS}
