@@ -16,7 +16,7 @@ from drasclr_core.training_faults import pretrain_faults
 
 Config = dict[str, Any]
 
-STAGE_VERSIONS = {"simulate": 1, "ingest": 2, "segment": 3, "register": 3, "patches": 1, "pretrain": 4}
+STAGE_VERSIONS = {"simulate": 1, "ingest": 2, "segment": 3, "register": 3, "patches": 1, "pretrain": 5}
 """Raised when a stage's results change; costly rules carry theirs as a parameter and run again then."""
 
 DETECTION_VERSIONS = {"finetune": 2, "mask": 2}

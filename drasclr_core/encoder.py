@@ -50,7 +50,8 @@ class Encoder(nn.Module):
         to the features of plain convolutions, and two fully connected layers fuse them; a fully connected network
         writes the kernels from it.
     head_norm : bool
-        Whether the projection head has batch normalisation behind its first layer (SimCLR's has, DrasCLR's has not).
+        Whether the projection head has batch normalisation behind both its layers (SimCLR's has, DrasCLR's has not);
+        the last has no weights and no running statistics.
 
     Attributes
     ----------
@@ -91,8 +92,10 @@ class Encoder(nn.Module):
             self.norms.extend([nn.Identity(), nn.Identity()])
         self.embed_location = LocationEmbedding(HYPER_DIM) if conditioning == "hypernetwork" else nn.Identity()
         first, last = nn.Linear(feature_dim, feature_dim), nn.Linear(feature_dim, feature_dim)
-        norm = [nn.BatchNorm1d(feature_dim)] if head_norm else []
-        self.head = nn.Sequential(first, *norm, nn.ReLU(), last)
+        self.head = nn.Sequential(first, nn.ReLU(), last)
+        if head_norm:
+            inner, outer = nn.BatchNorm1d(feature_dim), nn.BatchNorm1d(feature_dim, affine=False, track_running_stats=False)
+            self.head = nn.Sequential(first, inner, nn.ReLU(), last, outer)
 
     @property
     def feature_dim(self) -> int:

@@ -33,7 +33,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "negatives": "batch",
         "queue_size": 128,
         "key_momentum": None,
-        "learning_rate": 0.03,
+        "learning_rate": 0.1,
         "warmup_steps": 20,
         "visit_batches": 1,
         "head_norm": True,

@@ -52,6 +52,18 @@ def test_projections_have_unit_length():
     torch.testing.assert_close(z.norm(dim=1), torch.ones(3))
 
 
+def test_the_normalised_head_standardises_every_number_over_the_batch():
+    torch.manual_seed(0)
+    plain, normed = Encoder(num_experts=1), Encoder(num_experts=1, head_norm=True)
+    h = torch.randn(64, 128)
+    z = normed.head(h)
+    torch.testing.assert_close(z.mean(dim=0), torch.zeros(128), atol=1e-5, rtol=0)
+    torch.testing.assert_close(z.std(dim=0, correction=0), torch.ones(128), atol=1e-3, rtol=0)
+    assert not torch.allclose(plain.head(h).mean(dim=0), torch.zeros(128), atol=1e-3)
+    # Weights of before the second normalisation still load.
+    assert {name.split(".")[1] for name in normed.state_dict() if name.startswith("head.")} == {"0", "1", "3"}
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 64, 64, 64), (1, 2, 32, 32, 32), (1, 1, 32, 32)])
 def test_other_patch_sizes_are_refused(shape):
     with pytest.raises(ValueError, match="32, 32, 32"):
