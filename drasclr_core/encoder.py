@@ -92,10 +92,9 @@ class Encoder(nn.Module):
             self.norms.extend([nn.Identity(), nn.Identity()])
         self.embed_location = LocationEmbedding(HYPER_DIM) if conditioning == "hypernetwork" else nn.Identity()
         first, last = nn.Linear(feature_dim, feature_dim), nn.Linear(feature_dim, feature_dim)
-        self.head = nn.Sequential(first, nn.ReLU(), last)
-        if head_norm:
-            inner, outer = nn.BatchNorm1d(feature_dim), nn.BatchNorm1d(feature_dim, affine=False, track_running_stats=False)
-            self.head = nn.Sequential(first, inner, nn.ReLU(), last, outer)
+        inner = [nn.BatchNorm1d(feature_dim)] if head_norm else []
+        outer = [nn.BatchNorm1d(feature_dim, affine=False, track_running_stats=False)] if head_norm else []
+        self.head = nn.Sequential(first, *inner, nn.ReLU(), last, *outer)
 
     @property
     def feature_dim(self) -> int:
