@@ -11,7 +11,7 @@ from typing import Any
 from drasclr_core.settings import PretrainSettings
 
 SMALL_BELOW = 2000
-"""`auto` takes `small` for cohorts of fewer participants. It was measured at 40 and 96; the paper had 9,180."""
+"""`auto` takes `small` for cohorts of fewer participants. It was measured at 40 to 160; the paper had 9,180."""
 
 _NAMES = (
     *("view_shift_mm", "view_rotation_deg", "view_scale", "view_noise_hu", "view_noise_probability"),
