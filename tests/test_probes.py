@@ -3,16 +3,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import minimize
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV, KFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from drasclr_core.errors import InputError
 from drasclr_core.folds import assign_folds
 from drasclr_core.probes import evaluate_task, task_labels
-from drasclr_core.readout import INNER_FOLDS, PENALTIES, choose_penalty, fit_readout
 from drasclr_core.tasks import TASKS
 
 READOUTS = ["plain", "penalised"]
@@ -119,44 +113,6 @@ def test_plain_regression_agrees_with_the_normal_equations():
         scores.append(1 - np.sum((truth[test] - expected) ** 2) / np.sum((truth[test] - truth[test].mean()) ** 2))
     assert result["summary"]["r2"]["mean"] == pytest.approx(np.mean(scores), rel=1e-6)
     assert result["summary"]["r2"]["sd"] == pytest.approx(np.std(scores, ddof=1), rel=1e-6)
-
-
-def test_plain_classifier_reaches_the_likelihood_of_an_independent_optimiser():
-    rng = np.random.default_rng(0)
-    inputs = rng.normal(size=(200, 2))
-    truth = np.digitize(inputs[:, 0] + rng.logistic(size=200), [-1, 1])  # far from separable
-
-    def loss(weights):
-        logits = np.column_stack([np.ones(200), inputs]) @ np.column_stack([np.zeros(3), weights.reshape(3, 2)])
-        return np.mean(np.logaddexp.reduce(logits, axis=1) - logits[np.arange(200), truth])
-
-    model, converged = fit_readout(TASKS["paraseptal"], 0.0, inputs, truth)
-    mine = -np.mean(np.log(model.predict_proba(inputs)[np.arange(200), truth]))
-    assert converged
-    assert mine == pytest.approx(minimize(loss, np.zeros(6), tol=1e-9).fun, abs=1e-5)
-
-
-def test_penalised_regression_agrees_with_a_grid_search():
-    rng = np.random.default_rng(1)
-    inputs, truth = rng.normal(size=(41, 60)), rng.normal(size=41)
-    truth += inputs[:, :3].sum(axis=1)
-    search = GridSearchCV(
-        make_pipeline(StandardScaler(), Ridge()),
-        {"ridge__alpha": PENALTIES},
-        scoring=lambda model, x, y: -np.sum((model.predict(x) - y) ** 2) * INNER_FOLDS / 41,
-        cv=KFold(INNER_FOLDS, shuffle=True, random_state=7),
-    ).fit(inputs, truth)
-    assert PENALTIES[0] < search.best_params_["ridge__alpha"] < PENALTIES[-1]  # a choice, not the grid's end
-    assert choose_penalty(TASKS["log_fev1pp"], inputs, truth, seed=7) == search.best_params_["ridge__alpha"]
-
-
-def test_penalty_is_strong_for_noise_and_weak_for_signal():
-    rng = np.random.default_rng(2)
-    inputs = rng.normal(size=(80, 5))
-    noise, signal = rng.integers(0, 3, size=80), np.digitize(inputs[:, 0], [-0.5, 0.5])
-    task = TASKS["paraseptal"]
-    assert choose_penalty(task, inputs, signal, seed=0) < 0.1
-    assert choose_penalty(task, inputs, noise, seed=0) > 10
 
 
 def test_the_penalty_is_chosen_in_inner_folds_by_person():
