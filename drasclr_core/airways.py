@@ -1,5 +1,7 @@
 """Find the trachea and the main bronchi in a coarse chest CT, without leaking into the lungs."""
 
+from bisect import bisect_left
+
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
@@ -41,13 +43,14 @@ def find_airways(hu: npt.NDArray[np.float32], inside: BoolArray, spacing_mm: flo
         return empty
     image = sitk.GetImageFromArray(np.where(inside, hu, 0).astype(np.int16))
     most_voxels = _MOST_ML * 1000 / spacing_mm**3
-    for threshold in _THRESHOLDS_HU:
-        if hu[seed[::-1]] >= threshold:
-            break
-        grown = sitk.GetArrayFromImage(sitk.ConnectedThreshold(image, [seed], -3000, threshold)).astype(bool)
-        if grown.sum() <= most_voxels:
-            return grown
-    return empty
+    thresholds = [threshold for threshold in _THRESHOLDS_HU if threshold > hu[seed[::-1]]]
+
+    def grow(threshold: int) -> BoolArray:
+        return sitk.GetArrayFromImage(sitk.ConnectedThreshold(image, [seed], -3000, threshold)).astype(bool)
+
+    # The lower the threshold, the smaller what grows under it.
+    highest = bisect_left(thresholds, True, key=lambda threshold: grow(threshold).sum() <= most_voxels)
+    return grow(thresholds[highest]) if highest < len(thresholds) else empty
 
 
 def _find_seed(hu: npt.NDArray[np.float32], inside: BoolArray, spacing_mm: float) -> tuple[int, int, int] | None:

@@ -209,7 +209,8 @@ def _is_lung(region: BoolArray, hu: npt.NDArray[np.float32]) -> bool:
     if np.median(hu[region]) <= _GAS_HU:
         return False
     # Vessels count as lung here: between them no point is far from what is not air.
-    return bool(masks.depth(_close_vessels(region)).max() >= _voxels(_LEAST_DEPTH_MM))
+    closed = _close_vessels(region)
+    return bool(masks.depth(closed[masks.bounding_slices(closed, 1)]).max() >= _voxels(_LEAST_DEPTH_MM))
 
 
 def _cut_apart(both: BoolArray) -> tuple[BoolArray, BoolArray]:
