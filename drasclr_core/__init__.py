@@ -16,7 +16,7 @@ def load_model(folder: str | Path, features: "Features" = "last") -> "Model":
     Parameters
     ----------
     folder : path
-    features : "last" or "pooled"
+    features : "last", "pooled" or "middle"
         Which of the encoder's features are read: those of the last layer alone, as in the paper; or these, and behind
         them mean and standard deviation over space of the activations of earlier ones.
 

@@ -52,7 +52,7 @@ def embed(
     model: ModelFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="Table to write, .parquet or .csv.")],
     features: Annotated[
-        Features, typer.Option(help="last: of the last layer, as in the paper. pooled: and statistics of earlier ones.")
+        Features, typer.Option(help="last: of the last layer, as in the paper; pooled, middle: and of earlier ones.")
     ] = "last",
     lung_weights: LungWeights = None,
     device: Device = "auto",

@@ -11,7 +11,7 @@ from typing import Any
 
 from drasclr_core.documents import raise_faults, schema_faults
 from drasclr_core.recipes import RECIPES
-from drasclr_core.settings import POOLED_DIM, TRUE_DISEASE
+from drasclr_core.settings import EXTRA_DIM, TRUE_DISEASE
 from drasclr_core.training_faults import pretrain_faults
 
 Config = dict[str, Any]
@@ -155,8 +155,7 @@ def pretrain_settings(config: Config, training: str) -> dict[str, Any]:
 
 def features_dim(config: Config, training: str) -> int:
     """Return the length of a training's features: `encoder.Encoder.output_dim`, for which PyTorch would be loaded."""
-    more = POOLED_DIM if config["embedding"]["features"] == "pooled" else 0
-    return int(pretrain_settings(config, training)["feature_dim"] + more)
+    return int(pretrain_settings(config, training)["feature_dim"]) + EXTRA_DIM[config["embedding"]["features"]]
 
 
 def is_pretrained(config: Config, training: str) -> bool:

@@ -41,7 +41,9 @@ def demonstration_text(truth: Sequence[Cells], labels: Sequence[Cells], places: 
         What is there -> where it lies, or the command that makes it.
     """
     rows = [row for row in truth if row["disease"] == EMPHYSEMA and row["run"] in RUNS]
-    if any(row["features"] == "pooled" for row in rows):  # the last layer alone is then a second reading of each
+    if any(
+        row["features"] not in ("", "last") for row in rows
+    ):  # the last layer alone is then a second reading of each
         rows = [row for row in rows if row["features"] != "last"]
     console = Console(width=WIDTH, color_system=None, force_terminal=False, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:

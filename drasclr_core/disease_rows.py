@@ -34,11 +34,11 @@ class Training:
     Attributes
     ----------
     name, label : str
-        What training and run are called so read: "drasclr/seed-1" and "drasclr"; or, where pooled features are
+        What training and run are called so read: "drasclr/seed-1" and "drasclr"; or, where more features are
         configured and this reads h alone, "drasclr/seed-1 (last)" and "drasclr (last)".
     run : str
     seed : int
-    features : "last" or "pooled"
+    features : "last", "pooled" or "middle"
         Which are read.
     content : LandmarkFeatures
     warnings : sequence of str
@@ -64,11 +64,11 @@ def read_landmark_features(folder: str | Path) -> LandmarkFeatures:
 
 
 def read_training(folder: str | Path, *, name: str, run: str, seed: int) -> Iterator[Training]:
-    """Yield a training as its features folder has it and, where that is pooled, as read from the last layer alone."""
+    """Yield a training as its features folder has it and, where that has more, as read from the last layer alone."""
     record, content = read_json(Path(folder) / RECORD), read_landmark_features(folder)
     training = Training(name, run, run, seed, record["features"], content, embedding_warnings(record))
     yield training
-    if training.features == "pooled":
+    if training.features != "last":
         last = content.features[..., : record["model"]["architecture"]["feature_dim"]]
         content = LandmarkFeatures(content.participant_ids, last)
         yield replace(training, name=f"{name} (last)", label=f"{run} (last)", features="last", content=content)

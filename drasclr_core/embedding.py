@@ -39,7 +39,7 @@ def embed_to_folder(
         To read.
     folder : path
         To write.
-    features : "last" or "pooled"
+    features : "last", "pooled" or "middle"
         As of `encoder.Encoder`.
     threads : int
         Of a computation on the CPU.

@@ -1,5 +1,6 @@
 """The patch encoder."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -29,7 +30,10 @@ POOLED_LAYERS = tuple(range(2, 13))
 The first holds more activations than the others together, and is left out.
 """
 
-FEATURES: dict[Features, tuple[int, ...]] = {"last": (), "pooled": POOLED_LAYERS}
+MIDDLE_LAYERS = tuple(range(2, 9))
+"""Convolutions that the features "middle" join to h: those whose activations still have a middle."""
+
+FEATURES: dict[Features, tuple[int, ...]] = {"last": (), "pooled": POOLED_LAYERS, "middle": MIDDLE_LAYERS}
 """Which features are read -> the convolutions whose activations are pooled for them."""
 
 HYPER_DIM = 64
@@ -62,9 +66,10 @@ class Encoder(nn.Module):
         in training it would take the location away again.
     head : torch.nn.Sequential
         The projection head g, used by the contrastive losses only.
-    features : "last" or "pooled"
-        Which features are returned: h, the paper's; or h, then for each of `POOLED_LAYERS` the means and the standard
-        deviations over space of its activations, channel by channel. No part of the weights, of which both are read.
+    features : "last", "pooled" or "middle"
+        Which features are returned: h, the paper's; h, then for each of `POOLED_LAYERS` means and standard deviations
+        over space of its activations, channel by channel; h, then those of `MIDDLE_LAYERS` over the middle 12 to 16
+        voxels of the patch. No part of the weights.
 
     References
     ----------
@@ -148,7 +153,7 @@ class Encoder(nn.Module):
         for place, (conv, norm, mixed) in enumerate(zip(layers, self.norms, kernels, strict=True), start=1):
             x = F.elu(norm(conv.convolve(x, mixed)), inplace=True)
             if place in FEATURES[self.features]:
-                pooled.append(_pool(x))
+                pooled.append(_pool(x, self.features))
         return torch.cat([x.flatten(1), *pooled], dim=1)
 
     def project(self, features: Tensor) -> Tensor:
@@ -177,13 +182,12 @@ class Encoder(nn.Module):
         if self.training:
             raise ValueError("an encoder in training mode has no features of its own: call eval() first")
         locations = location.reshape(-1, 3)
-        kernels = self.kernels(locations)
-        layers = [_fold(*layer) for layer in zip(kernels, self.convs, self.norms, strict=True)]
-        return EncoderAt(layers, self.strides, len(locations), FEATURES[self.features])
+        layers = [_fold(*layer) for layer in zip(self.kernels(locations), self.convs, self.norms, strict=True)]
+        return EncoderAt(layers, self.strides, len(locations), self.features)
 
 
-# On a CPU the first layers take 4 patches at a time: each patch is a megabyte after the first layer, which for many
-# would leave the caches. The rest takes all patches at once, so that its many weights are read (and reordered) once.
+# On a CPU the first layers take 4 patches at a time: a patch is a megabyte after the first, and many leave the caches.
+# The rest takes all patches at once, so that its many weights are read (and reordered) once.
 _EARLY_LAYERS = 5
 _EARLY_PATCHES = 4
 
@@ -201,17 +205,17 @@ class EncoderAt(nn.Module):
         Of the layers.
     locations : int
         M.
-    pooled : tuple of int
-        Layers, counted from 1, whose activations are pooled.
+    features : "last", "pooled" or "middle"
+        Which are returned.
     """
 
     def __init__(
-        self, layers: list[tuple[Tensor, Tensor]], strides: list[int], locations: int, pooled: tuple[int, ...]
+        self, layers: list[tuple[Tensor, Tensor]], strides: list[int], locations: int, features: Features
     ) -> None:
         super().__init__()
         self.strides = strides
         self.locations = locations
-        self.pooled = pooled
+        self.features = features
         for place, (kernels, bias) in enumerate(layers, start=1):
             self.register_buffer(f"kernels{place}", kernels)
             self.register_buffer(f"bias{place}", bias)
@@ -250,8 +254,8 @@ class EncoderAt(nn.Module):
             padding = kernels.shape[-1] // 2
             x = F.conv3d(x, kernels, bias, self.strides[place - 1], padding, groups=self.locations)
             x = F.elu(x, inplace=True)
-            if place in self.pooled:
-                pooled.append(_pool(self._by_location(x)))
+            if place in FEATURES[self.features]:
+                pooled.append(_pool(self._by_location(x), self.features))
         return [x, *pooled]
 
     def _by_location(self, x: Tensor) -> Tensor:
@@ -259,8 +263,11 @@ class EncoderAt(nn.Module):
         return x.unflatten(1, (self.locations, -1))
 
 
-def _pool(x: Tensor) -> Tensor:
+def _pool(x: Tensor, features: Features) -> Tensor:
     """Return the mean and then the standard deviation over space of activations (..., C, z, y, x), (..., 2 * C)."""
+    if features == "middle":
+        margin = x.shape[-1] // 2 - math.ceil(x.shape[-1] * 3 / 16)
+        x = x[..., margin:-margin, margin:-margin, margin:-margin]
     x = x.flatten(-3)
     mean = x.mean(dim=-1, keepdim=True)
     variance = (x - mean).square().mean(dim=-1)  # torch.var_mean takes ten times as long

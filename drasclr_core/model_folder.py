@@ -146,7 +146,7 @@ def load_model(folder: str | Path, features: Features = "last") -> Model:
     Parameters
     ----------
     folder : path
-    features : "last" or "pooled"
+    features : "last", "pooled" or "middle"
         Which of the encoder's features are read, as of `encoder.Encoder`: every model has both.
 
     Raises
@@ -186,7 +186,7 @@ def load_model_to(folder: str | Path, device: str, threads: int | None = None, f
         "auto" takes a GPU where there is one.
     threads : int, optional
         Of a computation on the CPU, whose last bits depend on it; without it PyTorch's own choice.
-    features : "last" or "pooled"
+    features : "last", "pooled" or "middle"
         As of `load_model`.
 
     Raises

@@ -43,7 +43,7 @@ class _Probe:
         As of `probes.evaluate_task`.
     seed : int
         Of the readout: not the training's.
-    kind : "last" or "pooled"
+    kind : "last", "pooled" or "middle"
         Which features of the encoder are read.
     """
 
@@ -167,7 +167,7 @@ def online_probe(
     readout : {"plain", "penalised"}
     seed : int
         Of folds and readout.
-    features : "last" or "pooled"
+    features : "last", "pooled" or "middle"
         Which of the encoder's the probe reads.
     truth : dict, optional
         Of a cohort of phantoms: the folders ``phantom``, ``ingested`` and ``patches`` that hold a folder of each.

@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Features = Literal["last", "pooled"]
+Features = Literal["last", "pooled", "middle"]
 """Which features of an encoder are read, as of `encoder.Encoder`; no setting of its training."""
 
-POOLED_DIM = 944
-"""Length of what the features "pooled" have beside those of the last layer."""
+EXTRA_DIM: dict[Features, int] = {"last": 0, "pooled": 944, "middle": 304}
+"""Length of what features have beside those of the last layer."""
 
 TRUE_DISEASE = "true_"
 """What a `probe_task` begins with that is the true disease of a phantom's patches."""

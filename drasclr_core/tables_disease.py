@@ -20,9 +20,11 @@ _SEEN = (
     "No training was given a label, but its encoder saw the patches of the subjects that the probe is judged on, as in "
     "the paper."
 )
+_ALSO = "; `(last)` reads the last alone, of the same trainings"
 _READ = {
     "last": "last, of the last layer",
-    "pooled": "pooled, of the last layer and of earlier ones; `(last)` reads the last alone, of the same trainings",
+    "middle": f"middle, of the last layer and of the middle of earlier ones{_ALSO}",
+    "pooled": f"pooled, of the last layer and of earlier ones{_ALSO}",
 }
 _UNSEEN = "The same encoders. The probe is fitted and judged among phantoms that no training saw, by fold, as above."
 

@@ -76,7 +76,7 @@ def box_sliding():
         "block": config["dense"]["block"],
         "threads": config["pretrain"]["cpu_threads"],
         "device": config["pretrain"]["device"],
-        "features": config["embedding"]["features"],
+        "features": config["detection"]["features"],
     }
 
 

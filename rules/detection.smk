@@ -6,7 +6,7 @@ Writes:  results/{cohort}/{atlas}/boxes.zarr                        patches of b
                                                                     {subtype}_location-patch_location.json and -random_
          results/{cohort}/{atlas}/runs/{run}/detector/{subtype}/    fold-K.safetensors, detector.json
          results/{cohort}/{atlas}/runs/{run}/transfer/              {subtype}.json: by share of the annotations
-Config:  seed, cohorts, detection, dense.block, embedding, evaluation, pretrain.cpu_threads, pretrain.device
+Config:  seed, cohorts, detection, dense.block, evaluation, pretrain.cpu_threads, pretrain.device
 """
 
 

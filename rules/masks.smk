@@ -4,7 +4,7 @@ Reads:   ingest, segment, register of a subject; a run's model and detector; a p
 Writes:  results/{cohort}/{atlas}/runs/{run}/dense/{id}/  {subtype}.nii.gz: 255 times the probability; record.json
          results/{cohort}/{atlas}/runs/{run}/dense.json   all masks in figures
          results/{cohort}/{atlas}/runs/{run}/dense-linear.json   of phantoms: the same of linear detectors, not kept
-Config:  seed, dense, embedding, evaluation.readout, preprocess.max_excluded_fraction, pretrain.cpu_threads, pretrain.device
+Config:  seed, dense, detection.features, evaluation.readout, preprocess.max_excluded_fraction, pretrain.cpu_threads, pretrain.device
 """
 
 
@@ -91,7 +91,7 @@ rule judge_linear_masks:
             "stride": config["dense"]["stride"],
             "subjects": config["dense"]["subjects"],
             "device": config["pretrain"]["device"],
-            "features": config["embedding"]["features"],
+            "features": config["detection"]["features"],
             "readout": config["evaluation"]["readout"],
             "seed": config["seed"],
         },

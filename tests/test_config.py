@@ -44,7 +44,7 @@ def test_the_configurations_that_come_along_are_sound(path):
     [
         ({"evaluation": None}, "top level: 'evaluation' is a required property"),
         ({"embedding": None}, "top level: 'embedding' is a required property"),
-        ({"embedding.features": "first"}, "embedding.features: 'first' is not one of ['last', 'pooled']"),
+        ({"embedding.features": "first"}, "embedding.features: 'first' is not one of ['last', 'pooled', 'middle']"),
         ({"registration.min_dice": None}, "registration: 'min_dice' is a required property"),
         ({"landmarks.neighbors": 2}, "landmarks: Additional properties are not allowed ('neighbors' was unexpected)"),
         ({"pretrain.epochs": "many"}, "pretrain.epochs: 'many' is not of type 'integer'"),

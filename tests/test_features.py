@@ -10,14 +10,16 @@ from toy_bank import SETTINGS as TOY
 from toy_bank import toy_bank
 
 from drasclr_core.contrast import Contrast
-from drasclr_core.encoder import FEATURES, LAYERS, POOLED_LAYERS, Encoder
+from drasclr_core.encoder import FEATURES, LAYERS, MIDDLE_LAYERS, POOLED_LAYERS, Encoder
 from drasclr_core.parallel import Processes
-from drasclr_core.settings import POOLED_DIM, Features
+from drasclr_core.settings import EXTRA_DIM, Features
 from drasclr_core.training import initial_encoder
 
+MIDDLE = {16: slice(5, 11), 8: slice(2, 6), 4: slice(1, 3)}  # voxels 10 to 21, 8 to 23 and 8 to 23 of 32
 
-def by_hand(encoder, x, location):
-    """Return h, (B, D), and mean and s.d. of what follows each pooled convolution, channel by channel, (B, 944)."""
+
+def by_hand(encoder, x, location, layers=range(2, 13), middle=None):
+    """Return h, (B, D), and mean and s.d. of what follows each of the convolutions, channel by channel, (B, 944)."""
     seen = []
     hooks = [norm.register_forward_hook(lambda module, given, out: seen.append(out.clone())) for norm in encoder.norms]
     encoder.features = "last"
@@ -26,10 +28,13 @@ def by_hand(encoder, x, location):
     for hook in hooks:
         hook.remove()
     parts = []
-    for layer in range(2, 13):
+    for layer in layers:
         after = seen[layer - 1].double().numpy()
         elu = np.where(after > 0, after, np.expm1(np.minimum(after, 0)))
         channels = elu.shape[1]
+        if middle:
+            inner = middle[elu.shape[-1]]
+            elu = elu[:, :, inner, inner, inner]
         for statistic in (np.mean, np.std):
             parts.append([[statistic(elu[b, c]) for c in range(channels)] for b in range(len(elu))])
     return h, torch.tensor(np.concatenate(parts, axis=1), dtype=torch.float32)
@@ -48,6 +53,16 @@ def test_pooled_features_are_h_and_the_statistics_of_all_layers_between(conditio
     assert torch.equal(found[:, :16], h)
     torch.testing.assert_close(found[:, 16:], pooled, rtol=0, atol=1e-5)
     torch.testing.assert_close(folded, found, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_middle_features_are_h_and_the_statistics_of_the_middle_of_what_has_one(conditioning):
+    encoder, x, p = seasoned_encoder(conditioning), torch.randn(3, 1, 32, 32, 32), torch.tensor([0.3, -0.9, 1.4])
+    expected = torch.cat(by_hand(encoder, x, p, MIDDLE_LAYERS, MIDDLE), dim=1)
+    encoder.features = "middle"
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(x, p), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(encoder.at(p)(x), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
@@ -74,10 +89,10 @@ def test_patches_that_are_split_early_keep_their_order():
 def test_the_length_is_known_before(conditioning):
     encoder = Encoder(feature_dim=16, num_experts=1, conditioning=conditioning).eval()
     assert (encoder.output_dim, encoder.feature_dim) == (16, 16)
-    encoder.features = "pooled"
-    assert (encoder.output_dim, encoder.feature_dim) == (16 + POOLED_DIM, 16)
-    with torch.no_grad():
-        assert encoder(torch.zeros(1, 1, 32, 32, 32), torch.zeros(3)).shape == (1, encoder.output_dim)
+    for encoder.features in get_args(Features):
+        assert (encoder.output_dim, encoder.feature_dim) == (16 + EXTRA_DIM[encoder.features], 16)
+        with torch.no_grad():
+            assert encoder(torch.zeros(1, 1, 32, 32, 32), torch.zeros(3)).shape == (1, encoder.output_dim)
     assert [LAYERS[layer - 1][1] for layer in POOLED_LAYERS] == [8, 16, 16, 16, 32, 32, 32, 64, 64, 64, 128]
     assert tuple(FEATURES) == get_args(Features)
 
@@ -94,12 +109,13 @@ def test_last_is_the_plain_chain_of_layers_to_the_bit(conditioning, training):
         assert torch.equal(encoder.convolve(x, kernels), expected.flatten(1))
 
 
-def test_last_is_the_first_columns_of_pooled_to_the_bit():
+def test_last_is_the_first_columns_of_all_others_to_the_bit():
     encoder, x = seasoned_encoder("location"), torch.randn(5, 2, 32, 32, 32)
     found = {}
     for encoder.features in get_args(Features):
         found[encoder.features] = encoder.at(torch.ones(2, 3))(x).unflatten(1, (2, -1))
-    assert torch.equal(found["pooled"][..., :16], found["last"])
+    for others in found.values():
+        assert torch.equal(others[..., :16], found["last"])
 
 
 def test_what_is_read_is_no_part_of_the_weights():
