@@ -8,6 +8,9 @@ import pytest
 from workflow_run import ROOT, changed, planned_jobs, pretend, tiny_config
 
 TARGETS = ("report", "qc", "results/disease_probe.md", "results/known_truth.csv")
+EMBEDDED = {"embed_bank", "evaluate_run", "probe_disease", "make_known_truth", "make_table", "make_figure"}
+DETECTED = {"detect_linear", "finetune_detectors", "mask_emphysema", "judge_linear_masks"}
+DETECTED |= {"perturb_location", "transfer_detectors"}
 CONFIG = changed(tiny_config(), {"seed": 3, "runs.drasclr.seeds": [0, 7], "runs.untrained.seeds": [0, 7]})
 KINDS = {"text": str, "number": (int, float), "list": (list, tuple)}
 
@@ -75,12 +78,18 @@ def test_trainings_have_a_seed_of_the_run_and_judgements_that_of_the_configurati
         assert "3" in params[f"{logs}/evaluate_run/{training}.log"].split()
 
 
-def test_other_features_are_read_by_everything_and_train_no_encoder(folder):
-    jobs = {job.split()[0] for job in planned_jobs(folder, changed(CONFIG, {"embedding.features": "last"}), *TARGETS)}
-    assert {"embed_bank", "evaluate_run", "probe_disease", "make_known_truth", "detect_linear"} <= jobs
-    assert {"perturb_location", "finetune_detectors", "transfer_detectors", "mask_emphysema"} <= jobs
-    assert {"judge_linear_masks", "make_table", "make_figure"} <= jobs
-    assert not jobs & {"pretrain_encoder", "build_bank", "cut_boxes", "embed_cohort"}
+@pytest.mark.parametrize(
+    ("section", "readers", "others"),
+    [
+        ("embedding", EMBEDDED, DETECTED),
+        ("detection", DETECTED, EMBEDDED - {"make_table", "make_figure"}),  # which show detectors, too
+    ],
+)
+def test_other_features_are_read_by_all_that_shall_and_train_no_encoder(folder, section, readers, others):
+    config = changed(CONFIG, {f"{section}.features": "last"})
+    jobs = {job.split()[0] for job in planned_jobs(folder, config, *TARGETS)}
+    assert readers <= jobs
+    assert not jobs & {*others, "pretrain_encoder", "build_bank", "cut_boxes", "embed_cohort"}
 
 
 @pytest.mark.parametrize("key", ["stride", "block"])
