@@ -36,6 +36,7 @@ from drasclr_core.detection import fit_detector
 from drasclr_core.detection_masks import true_labels
 from drasclr_core.detection_masks_linear import lung_windows
 from drasclr_core.finetune import FinetuneSettings, finetune
+from drasclr_core.flow import read_included
 from drasclr_core.folds import read_folds
 from drasclr_core.io import read_json
 from drasclr_core.landmarks import LandmarkGrid
@@ -47,15 +48,7 @@ from drasclr_core.subject import Subject
 Floats = npt.NDArray[np.float64]
 Values = Callable[[BoxPatches, BoxGrid], npt.NDArray[np.float32]]
 
-SETTINGS = {
-    "steps": 100,
-    "batch_size": 16,
-    "learning_rate": 0.01,
-    "momentum": 0.9,
-    "weight_decay": 1e-4,
-    "shift_vox": 2,
-}
-"""Of config/phantom-large.yaml."""
+CONFIG = Path(__file__).resolve().parents[1] / "config" / "phantom-large.yaml"
 
 
 @dataclass(frozen=True)
@@ -81,38 +74,36 @@ class Voxels:
 
 
 def sample(results: Path, atlas: str, count: int) -> Voxels:
-    """Sample voxels of every subject with a fold whose registration succeeded."""
+    """Sample voxels of every included subject."""
     grid = LandmarkGrid.from_json(read_json(results / "atlases" / atlas / "landmarks.json"))
     place, parts, labels, weights = results / "phantom", [], [], []
-    folds = read_folds(place / "folds.tsv")
     rng = np.random.default_rng(0)
-    for name in sorted(folds):
-        folders = [place / "ingest" / name, place / "segment" / name, place / atlas / "register" / name]
-        if not (folders[-1] / "atlas_to_subject.mat").exists():
-            continue
-        subject = Subject(name, *folders)
+    for name in sorted(read_included(place / atlas / "included.tsv")):
+        subject = Subject(name, place / "ingest" / name, place / "segment" / name, place / atlas / "register" / name)
         lungs = sitk.GetArrayViewFromImage(subject.lungs) > 0
+        places = np.argwhere(lungs)
         truth = true_labels(place / "phantom" / name / "truth.nii.gz", subject.ct)[lungs]
         either = [truth == 1 + DISEASES.index(subtype) for subtype in SUBTYPES]
         for kind, most in zip((*either, ~(either[0] | either[1])), (count, count, 2 * count), strict=True):
             taken = rng.permutation(np.flatnonzero(kind))[:most]
             if len(taken):
-                parts.extend(lung_windows(subject, grid, np.argwhere(lungs)[taken]))
+                parts.extend(lung_windows(subject, grid, places[taken]))
                 labels.append(truth[taken])
                 weights.append(np.full(len(taken), kind.sum() / len(taken)))
     arrays = [field.name for field in dataclasses.fields(BoxPatches) if field.name != "left_out"]
     together = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
     windows = BoxPatches(**together)
+    folds = read_folds(place / "folds.tsv")
     fold_of = np.array([folds[name] for name in windows.participants])
     return Voxels(windows, fold_of, np.concatenate(labels), np.concatenate(weights))
 
 
 def chosen_patches(patches: BoxPatches, subtype: str, negatives: str) -> BoxPatches:
     """Return what a detector learns from: as in Table 5 ("healthy"), or also the boxes of the other subtype ("all")."""
-    if negatives == "healthy":
-        return patches.take(patches.detection(subtype))
-    healthy, other = patches.subtypes == HEALTHY, (patches.subtypes != subtype) & (patches.subtypes != HEALTHY)
-    return patches.take(np.concatenate([patches.detection(subtype), np.flatnonzero(other & ~healthy)]))
+    chosen = patches.detection(subtype)
+    if negatives == "all":
+        chosen = np.concatenate([chosen, np.flatnonzero(~np.isin(patches.subtypes, [subtype, HEALTHY]))])
+    return patches.take(chosen)
 
 
 def linear(values: Values, patches: BoxPatches, voxels: Voxels) -> dict[str, Any]:
@@ -131,17 +122,17 @@ def linear(values: Values, patches: BoxPatches, voxels: Voxels) -> dict[str, Any
 
 
 def finetuned(model: Model, trial: dict[str, Any], patches: BoxPatches, voxels: Voxels) -> dict[str, Any]:
-    """Return the AUROC of fine-tuned detectors; a trial changes `SETTINGS`, `features` and `negatives`."""
-    settings = {**SETTINGS, **trial}
-    features, negatives = settings.pop("features", "middle"), settings.pop("negatives", "healthy")
+    """Return the AUROC of fine-tuned detectors; a trial changes the section `detection`, or their `negatives`."""
+    asked = {"negatives": "healthy", **yaml.safe_load(CONFIG.read_text())["detection"], **trial}
+    settings = {name: asked[name] for name in ("steps", "batch_size", "learning_rate", "momentum", "weight_decay")}
     found = {}
     for subtype in SUBTYPES:
-        score, chosen = np.empty(len(voxels.labels)), chosen_patches(patches, subtype, negatives)
+        score, chosen = np.empty(len(voxels.labels)), chosen_patches(patches, subtype, asked["negatives"])
         for fold in np.unique(patches.folds):
             tuned = Model(copy.deepcopy(model.encoder), model.grid, model.description)
-            tuned.encoder.features = features
+            tuned.encoder.features = asked["features"]
             train, test = chosen.take(chosen.folds != fold), voxels.windows.take(voxels.folds == fold)
-            own = FinetuneSettings(**settings, seed=int(fold))
+            own = FinetuneSettings(**settings, shift_vox=asked["shift"], seed=int(fold))
             head = finetune(tuned.encoder, train, train.subtypes == subtype, own)
             score[voxels.folds == fold] = model_values(tuned, test, BoxGrid.centre(test), head=head)[:, 0, 0]
         found[subtype] = voxels.judge(subtype, score)
@@ -149,7 +140,7 @@ def finetuned(model: Model, trial: dict[str, Any], patches: BoxPatches, voxels: 
 
 
 def with_location(patches: BoxPatches, windows: BoxGrid) -> npt.NDArray[np.float32]:
-    """Return the three-scale histogram of each window and where it is: what a trained encoder could know by heart."""
+    """Return the three-scale histogram of each window and where the window is, (M, K, C)."""
     parts = [plain_values("histogram", patches, windows, scales=3), plain_values("no_image", patches, windows)]
     return np.concatenate(parts, axis=-1)
 

@@ -49,8 +49,7 @@ def fit_readout(
     converged : bool
         Whether the optimiser did.
     """
-    steps = (*_scaling(task, inputs), _estimator(task, penalty, classes=len(np.unique(truth))))
-    model = make_pipeline(*steps)
+    model = make_pipeline(*_scaling(task, inputs), _estimator(task, penalty, classes=len(np.unique(truth))))
     return model, _fit(model, inputs, truth)
 
 
