@@ -98,7 +98,7 @@ rule qc:
 rule pretrain:
     input:
         checked_tables(),
-        of_runs("model", PRETRAINED_RUNS),
+        of_runs("model/SHA256SUMS", PRETRAINED_RUNS),
 
 
 rule embed:

@@ -1,5 +1,6 @@
 """The bank: every included subject's patches, landmark-major, so that one landmark's row is one contiguous read."""
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,8 @@ class Bank:
         The L landmarks.
     persons : (N,) int64 array
         Whose scan each subject is: 0, 1, ... in the order of first appearance.
+    sha256 : str, optional
+        Of the patches and their validity, 64 hexadecimal digits; banks of earlier versions have none.
     """
 
     hu: zarr.Array
@@ -48,6 +51,7 @@ class Bank:
     participant_ids: list[str]
     grid: LandmarkGrid
     persons: npt.NDArray[np.int64]
+    sha256: str | None = None
 
     def row(self, landmark: int) -> npt.NDArray[np.int16]:
         """Return one landmark's patches of all subjects, (N, P, P, P) int16, C-contiguous."""
@@ -118,11 +122,14 @@ def build_bank(
         bank = zarr.create_group(partial, attributes=attributes)
         valid = _read_valid(patch_folders, ids, shape)
         bank.create_array("valid", shape=valid.shape, dtype=bool, chunks=valid.shape)[:] = valid
-        hu = create_rows(bank, shape, row_compressor())
+        hu, told = create_rows(bank, shape, row_compressor()), hashlib.sha256(valid.tobytes())
         for begin in range(0, shape[0], block):
             rows = slice(begin, min(begin + block, shape[0]))
-            _write_rows(hu, rows, _read_rows(patch_folders, rows, shape))
+            block_of_rows = _read_rows(patch_folders, rows, shape)
+            told.update(block_of_rows.data)
+            _write_rows(hu, rows, block_of_rows)
             logger.info("bank: %d of %d landmarks of %d subjects", rows.stop, shape[0], shape[1])
+        bank.attrs["sha256"] = told.hexdigest()
 
 
 def open_bank(path: str | Path) -> Bank:
@@ -142,7 +149,7 @@ def open_bank(path: str | Path) -> Bank:
         raise InputError(f"{path} is not a bank: run the bank stage (build_bank) first.") from error
     # A bank of an earlier version does not say: then every subject is its own person.
     persons = person_indices(attributes.get("persons", participant_ids))
-    return Bank(hu, valid, participant_ids, LandmarkGrid.from_json(grid), persons)
+    return Bank(hu, valid, participant_ids, LandmarkGrid.from_json(grid), persons, attributes.get("sha256"))
 
 
 def block_length(shape: Sequence[int], memory_gb: float) -> int:

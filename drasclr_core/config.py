@@ -16,11 +16,17 @@ from drasclr_core.training_faults import pretrain_faults
 
 Config = dict[str, Any]
 
-STAGE_VERSIONS = {"simulate": 1, "ingest": 2, "segment": 3, "register": 3, "patches": 1, "pretrain": 5}
-"""Raised when a stage's results change; costly rules carry theirs as a parameter and run again then."""
+STAGE_VERSIONS = {
+    **{"simulate": 1, "ingest": 2, "segment": 3, "atlas": 1, "register": 3, "patches": 1},
+    **{"flow": 1, "bank": 1, "pretrain": 5},
+}
+"""Raised when a stage's results change: what a training waits for, and the training, run again then, and only then."""
 
-DETECTION_VERSIONS = {"finetune": 2, "mask": 2}
-"""The same for the detectors: apart from the others, which are part of a training's provenance."""
+COHORT_VERSIONS = {"phantom": 1, "participants": 1, "folds": 1}
+"""The same for the tables of a cohort: apart from the others, which are part of an encoder's provenance."""
+
+DETECTION_VERSIONS = {"boxes": 1, "finetune": 2, "mask": 2}
+"""The same for the detectors."""
 
 PRETRAINED = "drasclr"
 """The method that is trained by a stage of its own; every other is fitted when its features are made."""

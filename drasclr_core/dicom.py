@@ -1,57 +1,28 @@
-"""Read the CT of a DICOM folder: choose its series, check that the slices form one regular stack, stack them.
-
-Header text is used to choose and sort and is kept nowhere: not in the image, not in messages, not in the log.
-"""
+"""Read the CT of a DICOM folder: choose its series, check that the slices form one regular stack, stack them."""
 
 import logging
-import math
+import re
+import tempfile
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import SimpleITK as sitk
 
 from drasclr_core import scan_checks
-from drasclr_core.errors import InputError, is_machine_fault, printable
-from drasclr_core.io import check_name
+from drasclr_core.dicom_header import Slice, read_header
+from drasclr_core.dicom_stack import sort_stack
+from drasclr_core.errors import InputError, is_machine_fault
 from drasclr_core.scan_files import quiet_reader
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".dcm", ".dicom", ".ima")
-_CT_STORAGE = b"1.2.840.10008.5.1.4.1.1.2"  # CT Image Storage; the enhanced CT's starts alike
-_SOP_CLASS = b"\x02\x00\x02\x00UI"
-_HEAD_BYTES = 1024
 _LEAST_AXIAL = 0.8  # cosine between slice normal and body axis
 _RIVAL_SHARE = 0.5  # another series this long, relative to the longest, makes the choice ambiguous
-_MOST_TILT_DEGREES = 0.5
-_GAP_TOLERANCE = 0.1  # of the median gap
-_MODALITIES = {  # the terms of DICOM for images; any other text stays unsaid
-    *("CR", "CT", "DX", "ES", "GM", "IO", "IVOCT", "IVUS", "MG", "MR", "NM", "OCT", "OP", "OT", "PT", "PX", "RF", "RG"),
-    *("RTDOSE", "RTIMAGE", "SC", "SEG", "SM", "US", "XA", "XC"),
-}
-
-
-@dataclass(frozen=True)
-class Slice:
-    """What one DICOM file says of its geometry; `series` only groups files."""
-
-    path: Path
-    series: str
-    modality: str
-    localizer: bool
-    frames: int
-    size: tuple[int, int]
-    spacing_mm: tuple[float, float]
-    position_mm: tuple[float, ...]
-    orientation: tuple[float, ...]
-
-    @property
-    def normal(self) -> npt.NDArray[np.float64]:
-        """Unit vector across the slice, right-handed with its rows and columns."""
-        return np.cross(self.orientation[:3], self.orientation[3:]).astype(np.float64)
+_ALIKE = 2e-3  # of two orientations' cosines, which headers round
+_SPACING_BETWEEN = re.compile(rb"\x18\x00\x88\x00(?:DS(..)|(....))", re.S)  # the tag, and the length of its value
 
 
 def read_series(folder: Path) -> sitk.Image:
@@ -66,34 +37,38 @@ def read_series(folder: Path) -> sitk.Image:
     Returns
     -------
     sitk.Image
-        Slices sorted along their normal; geometry from the slices' own positions; no header text.
+        Slices sorted along their normal; geometry from the slices' own positions; no header text. What the header
+        calls padding, and a CT cannot hold, has become air.
 
     Raises
     ------
     InputError
-        If no series, or more than one, can be the CT; if a slice is unreadable, missing or double; if the gantry
-        was tilted.
+        If no series, or more than one, can be the CT; if a slice is unreadable, missing, double, or of another kind
+        than the others; if the gantry was tilted.
     """
     with quiet_reader():
         slices = _read_headers(folder)
-        stack = _sort_stack(folder, _choose_series(folder, slices))
+        stack, step_mm = sort_stack(folder, _choose_series(folder, slices))
         reader = sitk.ImageSeriesReader()
         reader.SetImageIO("GDCMImageIO")
-        reader.SetFileNames([str(item.path) for item in stack])
         try:
-            return reader.Execute()
+            with _readable(stack) as paths:
+                reader.SetFileNames(paths)
+                image = reader.Execute()
         except RuntimeError as error:
             # Without the reader's own words, which may quote the header.
             if is_machine_fault(error):
                 raise RuntimeError(f"{folder}: memory or disk failed while it was read.") from None
             raise InputError(f"{folder}: the voxels of a slice cannot be read: copy the series again.") from None
+    image.SetSpacing((*image.GetSpacing()[:2], step_mm))  # over the whole length: headers round the gaps
+    return _without_padding(image, stack)
 
 
 def _read_headers(folder: Path) -> list[Slice]:
     slices = []
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name.upper() != "DICOMDIR" and not path.name.startswith("."):
-            header = _read_header(path)
+            header = read_header(path)
             if header is not None:
                 slices.append(header)
     if not slices:
@@ -101,87 +76,77 @@ def _read_headers(folder: Path) -> list[Slice]:
     return slices
 
 
-def _read_header(path: Path) -> Slice | None:
-    """Return the geometry of one file; None where it is no DICOM image at all."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    if printable(path) != str(path) and not _should_be_ct(path, head):
-        return None
-    check_name(path)
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        return _parse_header(path, reader)
-    except (RuntimeError, ValueError):
-        if _should_be_ct(path, head):
-            raise InputError(f"{path}: this DICOM slice cannot be read: copy it again, or remove it.") from None
-        return None
-
-
-def _should_be_ct(path: Path, head: bytes) -> bool:
-    marked = head[128:132] == b"DICM"
-    if marked and _SOP_CLASS in head:
-        return head.split(_SOP_CLASS, 1)[1][2:].startswith(_CT_STORAGE)
-    return marked or path.suffix.lower() in SUFFIXES
-
-
-def _parse_header(path: Path, reader: sitk.ImageFileReader) -> Slice:
-    keys = set(reader.GetMetaDataKeys())
-
-    def text(tag: str, missing: str = "") -> str:
-        return reader.GetMetaData(tag).strip(" \0") if tag in keys else missing
-
-    def numbers(tag: str, count: int) -> tuple[float, ...]:
-        values = tuple(float(value) for value in text(tag, "\\".join(["nan"] * count)).split("\\"))
-        if len(values) != count:
-            raise ValueError(f"{tag} has {len(values)} values, not {count}")
-        return values
-
-    modality = text("0008|0060", "not stated")
-    rows_mm, columns_mm = numbers("0028|0030", 2)
-    return Slice(
-        path=path,
-        series=text("0020|000e"),
-        modality=modality if modality in {*_MODALITIES, "not stated"} else "unknown",
-        localizer="LOCALIZER" in text("0008|0008"),
-        frames=int(text("0028|0008", "1")),
-        size=reader.GetSize()[:2],
-        spacing_mm=(columns_mm, rows_mm),
-        position_mm=numbers("0020|0032", 3),
-        orientation=numbers("0020|0037", 6),
-    )
-
-
 def _choose_series(folder: Path, slices: list[Slice]) -> list[Slice]:
     """Return the longest axial CT series, if no other is nearly as long."""
-    groups: dict[tuple[object, ...], list[Slice]] = defaultdict(list)
-    for item in slices:
-        groups[item.series, item.size, tuple(np.round(item.orientation, 3))].append(item)
-    candidates = [group for group in groups.values() if all(map(_is_axial_ct, group))]
+    groups = _groups(slices)
+    candidates = [group for group in groups if all(map(_is_axial_ct, group))]
     if not candidates:
         raise InputError(
             f"{folder}: holds no axial CT series (modalities found: {', '.join(sorted({s.modality for s in slices}))}; "
             f"files: {len(slices)}; slices need a position and an orientation, one slice per file): give a CT series."
         )
     candidates.sort(key=_length_mm, reverse=True)
-    rivals = [group for group in candidates[1:] if _length_mm(group) >= _RIVAL_SHARE * _length_mm(candidates[0])]
+    chosen = candidates[0]
+    rivals = [group for group in candidates[1:] if _length_mm(group) >= _RIVAL_SHARE * _length_mm(chosen)]
     if rivals:
-        counts = ", ".join(str(len(group)) for group in [candidates[0], *rivals])
+        counts = ", ".join(str(len(group)) for group in [chosen, *rivals])
         raise InputError(
             f"{folder}: holds {len(rivals) + 1} series that could be the CT (slices: {counts}): "
             "move the one to use into a folder of its own."
         )
+    for item in slices:
+        if item.series == chosen[0].series and item.size == chosen[0].size and _is_flat_ct(item) and item.lacks:
+            raise InputError(f"{item.path}: lacks {item.lacks}, which the other slices of its series have: add it.")
     if len(groups) > 1:
-        logger.info("%s: took the axial CT of %d slices out of %d series", folder, len(candidates[0]), len(groups))
-    return candidates[0]
+        logger.info("%s: took the axial CT of %d slices out of %d series", folder, len(chosen), len(groups))
+    return chosen
+
+
+def _groups(slices: list[Slice]) -> list[list[Slice]]:
+    """Return the slices of each series, kernel, size and orientation; acquisitions apart where they interleave."""
+    by_series: dict[tuple[object, ...], list[Slice]] = defaultdict(list)
+    for item in slices:
+        by_series[item.series, item.kernel, item.size, item.lacks].append(item)
+    groups: list[list[Slice]] = []
+    for items in by_series.values():
+        alike: list[list[Slice]] = []
+        for item in items:
+            near = (
+                group
+                for group in alike
+                if np.abs(np.subtract(item.orientation, group[0].orientation)).max() <= _ALIKE or item.lacks
+            )
+            if (group := next(near, None)) is None:
+                alike.append([item])
+            else:
+                group.append(item)
+        for group in alike:
+            groups += [group] if group[0].lacks else _acquisitions(group)
+    return groups
+
+
+def _acquisitions(group: list[Slice]) -> list[list[Slice]]:
+    """Return the slices of each acquisition where two cover the same place; else all, as of one in several parts."""
+    parts: dict[str, list[Slice]] = defaultdict(list)
+    for item in group:
+        parts[item.acquisition].append(item)
+    normal = group[0].normal
+    ends = sorted(
+        (min(along), max(along))
+        for along in ([float(np.dot(item.position_mm, normal)) for item in part] for part in parts.values())
+    )
+    for (first, last), (begin, end) in zip(ends, ends[1:], strict=False):
+        if min(last, end) - begin > 0.5 * min(last - first, end - begin):
+            return list(parts.values())
+    return [group]
+
+
+def _is_flat_ct(item: Slice) -> bool:
+    return item.modality == "CT" and not item.localizer and item.frames == 1
 
 
 def _is_axial_ct(item: Slice) -> bool:
-    complete = np.isfinite([*item.orientation, *item.position_mm, *item.spacing_mm]).all()
-    flat = item.modality == "CT" and not item.localizer and item.frames == 1
-    return bool(complete and flat and abs(item.normal[2]) >= _LEAST_AXIAL)
+    return _is_flat_ct(item) and not item.lacks and abs(float(item.normal[2])) >= _LEAST_AXIAL
 
 
 def _length_mm(stack: list[Slice]) -> float:
@@ -189,33 +154,42 @@ def _length_mm(stack: list[Slice]) -> float:
     return max(along_mm) - min(along_mm)
 
 
-def _sort_stack(folder: Path, stack: list[Slice]) -> list[Slice]:
-    """Return the slices sorted along their normal, or refuse an irregular stack."""
-    if len(stack) < scan_checks.FEWEST_VOXELS:
-        raise InputError(
-            f"{folder}: the CT series has {len(stack)} slices, fewer than {scan_checks.FEWEST_VOXELS}: "
-            "give a whole scan."
-        )
-    normal = stack[0].normal
-    stack = sorted(stack, key=lambda item: float(np.dot(item.position_mm, normal)))
-    steps_mm = np.diff([item.position_mm for item in stack], axis=0)
-    gaps_mm = steps_mm @ normal
-    usual_mm = float(np.median(gaps_mm))
-    if gaps_mm.min() < _GAP_TOLERANCE * usual_mm or usual_mm == 0:
-        raise InputError(
-            f"{folder}: {int((gaps_mm < _GAP_TOLERANCE * usual_mm).sum())} slices lie where another lies already: "
-            "remove duplicated slices, or give one phase alone."
-        )
-    drift_mm = steps_mm.sum(axis=0) - gaps_mm.sum() * normal
-    tilt = math.degrees(math.atan2(float(np.linalg.norm(drift_mm)), float(gaps_mm.sum())))
-    if tilt > _MOST_TILT_DEGREES:
-        raise InputError(
-            f"{folder}: the gantry was tilted by {tilt:.1f} degrees (at most {_MOST_TILT_DEGREES} is allowed): "
-            "resample the scan to an upright stack first."
-        )
-    if np.abs(gaps_mm - usual_mm).max() > _GAP_TOLERANCE * usual_mm:
-        raise InputError(
-            f"{folder}: slices are missing: the gap between neighbours goes from {gaps_mm.min():.2f} to "
-            f"{gaps_mm.max():.2f} mm, usually {usual_mm:.2f} mm: give the complete series."
-        )
-    return stack
+@contextmanager
+def _readable(stack: list[Slice]) -> Iterator[list[str]]:
+    """Yield paths that ITK reads: it refuses a SpacingBetweenSlices of 0, so copies say 1; positions decide."""
+    if not any(item.zero_spacing for item in stack):
+        yield [str(item.path) for item in stack]
+        return
+    with tempfile.TemporaryDirectory(prefix="drasclr-") as folder:
+        paths = []
+        for place, item in enumerate(stack):
+            copy = Path(folder, f"{place:06d}.dcm")
+            copy.write_bytes(_with_spacing_of_one(item.path.read_bytes()))
+            paths.append(str(copy))
+        yield paths
+
+
+def _with_spacing_of_one(content: bytes) -> bytes:
+    """Return a DICOM file, little endian, whose SpacingBetweenSlices is 1."""
+    if not (found := _SPACING_BETWEEN.search(content)):
+        return content
+    length = int.from_bytes(found[1] or found[2], "little")
+    return content[: found.end()] + b"1".ljust(length) + content[found.end() + length :]
+
+
+def _without_padding(image: sitk.Image, stack: list[Slice]) -> sitk.Image:
+    """Return the image with air where the header says padding, as far as no CT holds such values.
+
+    Padding within the range of a CT stays: headers that name 0 HU, or water, exist. What lies below air becomes air in
+    `scan_checks.to_hu`.
+    """
+    bright = [[(low, high) for low, high in item.padding_hu if high >= scan_checks.HIGHEST_HU] for item in stack]
+    if not any(bright):
+        return image
+    values = sitk.GetArrayFromImage(image)
+    for plane, ranges in zip(values, bright, strict=True):
+        for low, high in ranges:
+            plane[(plane >= max(low, scan_checks.HIGHEST_HU)) & (plane <= high)] = scan_checks.AIR_HU
+    cleaned = sitk.GetImageFromArray(values)
+    cleaned.CopyInformation(image)
+    return cleaned

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ DETECTOR = "detector.json"
 """What a folder of detectors holds in place of the others."""
 
 _PARTS = (WEIGHTS, DESCRIPTION, LANDMARKS, ATLAS)
+_DESCRIBED = (WEIGHTS, LANDMARKS, ATLAS)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Model:
         """What tells it from other models, as JSON: ``sha256`` of three of its files, ``preprocess``."""
         if self.sums is None:
             return None
-        told = {name: self.sums[name] for name in (WEIGHTS, LANDMARKS, ATLAS)}
+        told = {name: self.sums[name] for name in _DESCRIBED}
         return {"sha256": told, "preprocess": self.description.get("preprocess")}
 
     @property
@@ -123,7 +125,7 @@ def save_model(
 def write_model(
     folder: Path, encoder: Encoder, grid: LandmarkGrid, description: dict[str, Any], atlas_mask: str | Path
 ) -> None:
-    """Write weights, landmarks, description and atlas into an existing folder, and last their sums.
+    """Write weights, landmarks, atlas and description into an existing folder, and last their sums.
 
     The weights file holds tensors alone: its metadata would have no fixed order, and equal trainings give equal
     bytes. The version is added to the description.
@@ -132,10 +134,38 @@ def write_model(
     tensors = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
     (folder / WEIGHTS).write_bytes(save(tensors))
     write_json(folder / LANDMARKS, grid.to_json())
-    write_json(folder / DESCRIPTION, {**description, "versions": {"drasclr": __version__}})
     shutil.copyfile(atlas_mask, folder / ATLAS)
+    told = {"versions": {"drasclr": __version__}, "sha256": _sums(folder, _DESCRIBED)}
+    write_json(folder / DESCRIPTION, {**description, **told})
+    _write_sums(folder)
+
+
+def is_made_from(folder: Path, made_from: str) -> bool:
+    """Return whether a folder holds, undamaged, the model whose description has this ``made_from``.
+
+    Sums that are missing are written again: Snakemake removes them before it starts a training.
+    """
+    try:
+        description = _read(folder / DESCRIPTION)
+        if description.get("made_from") != made_from or description["sha256"] != _sums(folder, _DESCRIBED):
+            return False
+        if (folder / SUMS).is_file():
+            _checked_sums(folder)
+        else:
+            _write_sums(folder)
+    except (FileNotFoundError, InputError):
+        return False
+    return True
+
+
+def _sums(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    return {name: file_sha256(folder / name) for name in names}
+
+
+def _write_sums(folder: Path) -> None:
     with atomic_path(folder / SUMS) as partial:
-        partial.write_text("".join(f"{file_sha256(folder / name)}  {name}\n" for name in _PARTS), encoding="utf-8")
+        lines = [f"{sum_}  {name}\n" for name, sum_ in _sums(folder, _PARTS).items()]
+        partial.write_text("".join(lines), encoding="utf-8")
 
 
 def load_model(folder: str | Path, features: Features = "last") -> Model:
@@ -217,9 +247,10 @@ def _instead_of(folder: Path) -> str:
 
 def _checked_sums(folder: Path) -> dict[str, str]:
     """Return the sha256 of each file, once they are those that were written."""
-    found = {name: file_sha256(folder / name) for name in _PARTS}
+    found = _sums(folder, _PARTS)
     if not (folder / SUMS).is_file():
-        logger.warning("%s has no %s, as those of earlier versions: its files are not checked.", folder, SUMS)
+        why = "it is of an earlier version, or another training is to replace it"
+        logger.warning("%s has no %s (%s): its files are not checked.", folder, SUMS, why)
         return found
     lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
     expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}

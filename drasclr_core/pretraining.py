@@ -11,8 +11,9 @@ from drasclr_core.bank import Bank, open_bank
 from drasclr_core.checkpoint import drop_checkpoints
 from drasclr_core.collapse import read_collapse
 from drasclr_core.config import digest
+from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_directory
-from drasclr_core.model_folder import save_model
+from drasclr_core.model_folder import is_made_from, save_model
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import Probe, pretrain
 from drasclr_core.work_folder import alone_in
@@ -37,7 +38,9 @@ def pretrain_to_folder(
 ) -> bool:
     """Train on a bank and publish the model folder; go on with an interrupted training of the same job.
 
-    Unfinished state lies in ``work/{digest}`` of everything that decides the result, and is removed at the end.
+    Unfinished state lies in ``work/{digest}`` of everything that decides the result, and is removed at the end. A model
+    folder that the same job has made before, of equal patches, stays as it is; another one stays until the new one
+    takes its place.
 
     Parameters
     ----------
@@ -62,14 +65,17 @@ def pretrain_to_folder(
     Raises
     ------
     InputError
-        If another training is in the folder of unfinished state, or as of `training.pretrain`.
+        If another training is in the folder of unfinished state, the bank was built anew with other patches during the
+        training, or as of `training.pretrain`.
     """
     bank = open_bank(bank_path)
-    # A bank that was built again is another bank.
-    built = (Path(bank_path) / "zarr.json").stat().st_mtime_ns
-    # So is another folder: two runs that differ in their upkeep alone may train at the same time.
     subjects = [bank.participant_ids, bank.persons.tolist()]
-    work = WORK / digest([str(folder), settings.decisive(), provenance, subjects, bank.grid.to_json(), built])
+    made_from = digest([settings.decisive(), provenance, subjects, bank.grid.to_json(), _identity(bank, bank_path)])
+    if is_made_from(folder, made_from):
+        logger.info("%s has been trained with these settings on these patches: it stays", folder)
+        return True
+    # Two runs that differ in their upkeep alone may train at the same time.
+    work = WORK / digest([str(folder), made_from])
     work.mkdir(parents=True, exist_ok=True)
     logger.info("unfinished state lies in %s", work)
     with alone_in(work) if _leads() else nullcontext():  # the others wait for the leading process, to be joined by it
@@ -78,15 +84,25 @@ def pretrain_to_folder(
         return False
     encoder, leads = result
     if leads:
+        if _identity(open_bank(bank_path), bank_path) != _identity(bank, bank_path):
+            raise InputError(
+                f"{bank_path} was built anew during the training, of which it is no longer: start it again."
+            )
         with atomic_directory(folder) as partial:
             collapse = read_collapse(work / "metrics.csv")
             told = {"participant_ids": bank.participant_ids, "warnings": [collapse] if collapse else []}
-            save_model(partial, encoder, bank.grid, settings, {**provenance, **told}, atlas_mask)
+            description = {**provenance, **told, "made_from": made_from}
+            save_model(partial, encoder, bank.grid, settings, description, atlas_mask)
             shutil.copyfile(work / "metrics.csv", partial / "metrics.csv")
             shutil.copytree(work / "tensorboard", partial / "tensorboard")
         drop_checkpoints(work)  # first: without its metrics a checkpoint must not be gone on with
         shutil.rmtree(work)
     return True
+
+
+def _identity(bank: Bank, path: str | Path) -> str | int:
+    """Return what tells patches from others: what they are or, of a bank of an earlier version, when it was built."""
+    return bank.sha256 or (Path(path) / "zarr.json").stat().st_mtime_ns
 
 
 def _online_probe(bank: Bank, settings: PretrainSettings, source: dict[str, Any] | None) -> Probe | None:

@@ -25,6 +25,7 @@ _TISSUE_RANGE_HU = (-200, 300)
 _LEAST_AIR = 0.02
 _LEAST_TISSUE = 0.05
 _MOST_BELOW_AIR = 0.05
+_MOST_BEYOND = 0.005  # of the voxels above the histogram's end: metal is none of them
 
 
 def check_size(scan: str, size: Sequence[int]) -> None:
@@ -188,6 +189,14 @@ def _check_peaks(scan: str, counts: npt.NDArray[np.int64], lowest: int, values: 
     air = _share(inside, *_AIR_RANGE_HU)
     tissue = _share(inside, *_TISSUE_RANGE_HU)
     below = _share(inside, HISTOGRAM_LOWEST_HU, _AIR_RANGE_HU[0] - 1)
+    end = HISTOGRAM_LOWEST_HU + HISTOGRAM_BINS - 1
+    beyond = _share(counts, end, end)
+    if beyond > _MOST_BEYOND:
+        raise InputError(
+            f"{scan}: {beyond:.1%} of the voxels lie at {end} HU or above (at most {_MOST_BEYOND:.1%} is allowed): are "
+            "negative values, such as the padding outside the field of view, kept as unsigned ones? Convert the "
+            "original scan as signed."
+        )
     advice = "apply rescale slope and intercept exactly once."
     if below > _MOST_BELOW_AIR:
         raise InputError(

@@ -57,7 +57,6 @@ rule cut_patches:
 rule collect_subjects:
     input:
         patches=every_id("results/{cohort}/{atlas}/patches/{id}"),
-        code=core("flow"),
     output:
         included="results/{cohort}/{atlas}/included.tsv",
         exclusions="results/{cohort}/{atlas}/exclusions.tsv",
@@ -65,6 +64,8 @@ rule collect_subjects:
         "logs/{cohort}/{atlas}/collect_subjects.log",
     conda:
         "../envs/core.yaml"
+    params:
+        version=STAGE_VERSIONS["flow"],
     script:
         "../workflow_scripts/collect_subjects.py"
 
@@ -73,7 +74,6 @@ rule check_exclusions:
     input:
         included="results/{cohort}/{atlas}/included.tsv",
         exclusions="results/{cohort}/{atlas}/exclusions.tsv",
-        code=core("flow"),
     output:
         flow="results/{cohort}/{atlas}/cohort_flow.json",
     log:
@@ -82,5 +82,7 @@ rule check_exclusions:
         "../envs/core.yaml"
     resources:
         max_excluded_fraction=str(config["preprocess"]["max_excluded_fraction"]),
+    params:
+        version=STAGE_VERSIONS["flow"],
     script:
         "../workflow_scripts/check_exclusions.py"

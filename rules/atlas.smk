@@ -19,7 +19,8 @@ rule make_atlas:
     conda:
         "../envs/core.yaml"
     params:
-        spacing_mm=config["preprocess"]["spacing_mm"],
+        settings={"spacing_mm": config["preprocess"]["spacing_mm"]},
+        version=STAGE_VERSIONS["atlas"],
     script:
         "../workflow_scripts/make_atlas.py"
 
@@ -28,7 +29,6 @@ rule lay_landmarks:
     input:
         mask="results/atlases/{atlas}/lung_mask.nii.gz",
         corners=atlas_corners,
-        code=core("landmarks", "landmark_files"),
     output:
         landmarks="results/atlases/{atlas}/landmarks.json",
     log:
@@ -37,5 +37,6 @@ rule lay_landmarks:
         "../envs/core.yaml"
     params:
         settings=atlas_settings,
+        version=STAGE_VERSIONS["atlas"],
     script:
         "../workflow_scripts/lay_landmarks.py"

@@ -33,7 +33,6 @@ rule simulate_scan:
 rule write_phantom_table:
     input:
         scans=every_id("results/{cohort}/phantom/{id}"),
-        code=core("cohort"),
     output:
         table="results/{cohort}/phantom/participants.tsv",
         boxes="results/{cohort}/phantom/boxes.tsv",
@@ -42,6 +41,8 @@ rule write_phantom_table:
     priority: 1
     conda:
         "../envs/core.yaml"
+    params:
+        version=COHORT_VERSIONS["phantom"],
     script:
         "../workflow_scripts/write_phantom_table.py"
 
@@ -49,8 +50,6 @@ rule write_phantom_table:
 rule check_participants:
     input:
         table=participants_table,
-        schema=repo("schemas/participants.schema.yaml"),
-        code=core("cohort", "cohort_lines", "persons"),
     output:
         table="results/{cohort}/participants.tsv",
     log:
@@ -58,13 +57,13 @@ rule check_participants:
     priority: 1
     conda:
         "../envs/core.yaml"
+    params:
+        version=COHORT_VERSIONS["participants"],
     script:
         "../workflow_scripts/check_participants.py"
 
 
 rule assign_folds:
-    input:
-        code=core("folds"),
     output:
         folds="results/{cohort}/folds.tsv",
     log:
@@ -78,5 +77,6 @@ rule assign_folds:
             "folds": config["evaluation"]["folds"],
             "seed": config["seed"],
         },
+        version={"folds": COHORT_VERSIONS["folds"]},  # `persons` may be None
     script:
         "../workflow_scripts/assign_folds.py"

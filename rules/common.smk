@@ -2,8 +2,15 @@
 
 from functools import cache
 
+from drasclr_core.code_content import content_sha256
 from drasclr_core.cohort import phantoms_of, read_checked_rows, read_participant_rows
-from drasclr_core.config import STAGE_VERSIONS, UNSEEN, check_config, studied_cohorts
+from drasclr_core.config import (
+    COHORT_VERSIONS,
+    STAGE_VERSIONS,
+    UNSEEN,
+    check_config,
+    studied_cohorts,
+)
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
 from drasclr_core.io import readable_size
@@ -14,9 +21,20 @@ def repo(path):
     return str(Path(workflow.basedir) / path)
 
 
-def core(*modules):
-    """Return the library files whose change makes a cheap rule run again."""
-    return [repo(f"drasclr_core/{module}.py") for module in modules]
+def code_of(script, *modules, also=()):
+    """Return a parameter: what a cheap rule's script, library modules and other files of this repository say.
+
+    Not an input: another place or date, or a comment, is no other code. Costly rules, and what a training waits for,
+    carry a version instead.
+    """
+    library = [f"drasclr_core/{module}.py" for module in modules]
+    paths = [f"workflow_scripts/{script}.py", *library, *also]
+
+    def content(wildcards):
+        named = [repo(path.format(**dict(wildcards.items()))) for path in paths]
+        return {"code": checked(content_sha256, named)}
+
+    return content
 
 
 def checked(read, *arguments):

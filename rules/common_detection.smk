@@ -58,7 +58,7 @@ def detection_model(wildcards):
         raise WorkflowError(
             f"runs.{wildcards.run} cannot detect emphysema: it is neither a trained encoder nor one of {', '.join(WITHOUT_ENCODER)}"
         )
-    return f"results/{wildcards.cohort}/{wildcards.atlas}/runs/{wildcards.run}/model"
+    return f"results/{wildcards.cohort}/{wildcards.atlas}/runs/{wildcards.run}/model/SHA256SUMS"
 
 
 def finetuning(wildcards):

@@ -17,7 +17,7 @@ def embedding_model(wildcards):
     """Return the model that embeds a cohort: trained on it or, of phantoms that no training sees, on the role copd's."""
     is_unseen = wildcards.cohort == config["roles"].get(UNSEEN)
     cohort = config["roles"]["copd"] if is_unseen else wildcards.cohort
-    return f"results/{cohort}/{wildcards.atlas}/runs/{wildcards.run}/model"
+    return f"results/{cohort}/{wildcards.atlas}/runs/{wildcards.run}/model/SHA256SUMS"
 
 
 def runs_on(atlas):

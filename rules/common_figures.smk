@@ -124,7 +124,9 @@ def figure_code(wildcards):
         "figures_patches",
         "retrieval",
     )
-    return core("figures", "figure_specs", drawing, *numbers)
+    modules = ("figures", "figure_specs", drawing, *numbers)
+    spec = "experiments/{figure}.yaml"
+    return code_of("make_figure", *modules, also=[spec])(wildcards)
 
 
 def figure_settings(wildcards):

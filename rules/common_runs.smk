@@ -89,7 +89,8 @@ def decisive_settings(training):
 
 def method_code(wildcards):
     method = run_settings(wildcards.run)["method"]
-    return core("methods/__init__", f"methods/{method}", "histograms")
+    modules = ("methods/__init__", f"methods/{method}", "histograms")
+    return code_of("embed_cohort", *modules)(wildcards)
 
 
 def run_params(wildcards):

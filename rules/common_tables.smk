@@ -114,8 +114,12 @@ def compared_evaluations(wildcards):
     return evaluation_paths(cohort, comparison_results(wildcards))
 
 
-def compared_table(wildcards):
-    return repo(f"experiments/{comparison(wildcards.comparison).table}.yaml")
+def comparison_code(wildcards):
+    modules = ("significance", "tables_significance", "tables_figures", "tables")
+    names = (wildcards.comparison, comparison(wildcards.comparison).table)
+    specs = [f"experiments/{name}.yaml" for name in names]
+    content = code_of("make_significance", *modules, "experiments", also=specs)
+    return content(wildcards)
 
 
 def comparison_settings(wildcards):

@@ -2,8 +2,7 @@
 
 Reads:   the table of boxes, participants.tsv, folds.tsv, included.tsv; ingest, segment and register of the subjects
 Writes:  results/{cohort}/{atlas}/boxes.zarr                        patches of boxes and of healthy places
-         results/{cohort}/{atlas}/runs/{run}/eval/                  {subtype}_detection-linear.json and -finetuned.json,
-                                                                    {subtype}_location-patch_location.json and -random_
+         results/{cohort}/{atlas}/runs/{run}/eval/                  {subtype}_detection-*.json, {subtype}_location-*.json
          results/{cohort}/{atlas}/runs/{run}/detector/{subtype}/    fold-K.safetensors, detector.json
          results/{cohort}/{atlas}/runs/{run}/transfer/              {subtype}.json: by share of the annotations
 Config:  seed, cohorts, detection, dense.block, evaluation, pretrain.cpu_threads, pretrain.device
@@ -20,7 +19,6 @@ rule cut_boxes:
         ingest=boxed("results/{cohort}/ingest/{id}"),
         segment=boxed("results/{cohort}/segment/{id}"),
         register=boxed("results/{cohort}/{atlas}/register/{id}"),
-        code=core("boxes", "box_patches", "dense", "patches", "persons"),
     output:
         patches=directory("results/{cohort}/{atlas}/boxes.zarr"),
     log:
@@ -28,7 +26,8 @@ rule cut_boxes:
     conda:
         "../envs/core.yaml"
     params:
-        seed=config["seed"],
+        settings={"seed": config["seed"]},
+        version=DETECTION_VERSIONS["boxes"],
     script:
         "../workflow_scripts/cut_boxes.py"
 
@@ -37,16 +36,6 @@ rule detect_linear:
     input:
         patches="results/{cohort}/{atlas}/boxes.zarr",
         model=detection_model,
-        code=core(
-            "detection",
-            "detection_linear",
-            "box_windows",
-            "box_patches",
-            "dense",
-            "histograms",
-            "readout",
-            "metrics",
-        ),
     output:
         centrilobular="results/{cohort}/{atlas}/runs/{run}/eval/centrilobular_detection-linear.json",
         paraseptal="results/{cohort}/{atlas}/runs/{run}/eval/paraseptal_detection-linear.json",
@@ -58,6 +47,17 @@ rule detect_linear:
     resources:
         gres=gpus(config["pretrain"]["device"]),
     params:
+        code=code_of(
+            "detect_linear",
+            "detection",
+            "detection_linear",
+            "box_windows",
+            "box_patches",
+            "dense",
+            "histograms",
+            "readout",
+            "metrics",
+        ),
         run=run_params,
         sliding=box_sliding(),
         judged={**judged(), "readout": config["evaluation"]["readout"]},
@@ -68,17 +68,8 @@ rule detect_linear:
 rule perturb_location:
     input:
         patches="results/{cohort}/{atlas}/boxes.zarr",
-        model="results/{cohort}/{atlas}/runs/{run}/model",
+        model="results/{cohort}/{atlas}/runs/{run}/model/SHA256SUMS",
         atlas="results/atlases/{atlas}/lung_mask.nii.gz",
-        code=core(
-            "detection",
-            "detection_linear",
-            "box_windows",
-            "box_patches",
-            "dense",
-            "readout",
-            "metrics",
-        ),
     output:
         evaluations=expand(
             "results/{cohort}/{atlas}/runs/{run}/eval/{subtype}_location-{variant}.json",
@@ -94,6 +85,16 @@ rule perturb_location:
     resources:
         gres=gpus(config["pretrain"]["device"]),
     params:
+        code=code_of(
+            "perturb_location",
+            "detection",
+            "detection_linear",
+            "box_windows",
+            "box_patches",
+            "dense",
+            "readout",
+            "metrics",
+        ),
         sliding=box_sliding(),
         judged={**judged(), "readout": config["evaluation"]["readout"]},
     script:
@@ -103,7 +104,7 @@ rule perturb_location:
 rule finetune_detectors:
     input:
         patches="results/{cohort}/{atlas}/boxes.zarr",
-        model="results/{cohort}/{atlas}/runs/{run}/model",
+        model="results/{cohort}/{atlas}/runs/{run}/model/SHA256SUMS",
     output:
         detectors=directory("results/{cohort}/{atlas}/runs/{run}/detector"),
         centrilobular="results/{cohort}/{atlas}/runs/{run}/eval/centrilobular_detection-finetuned.json",
@@ -127,7 +128,7 @@ rule finetune_detectors:
 rule transfer_detectors:
     input:
         patches="results/{cohort}/{atlas}/boxes.zarr",
-        model="results/{cohort}/{atlas}/runs/{run}/model",
+        model="results/{cohort}/{atlas}/runs/{run}/model/SHA256SUMS",
     output:
         centrilobular="results/{cohort}/{atlas}/runs/{run}/transfer/centrilobular.json",
         paraseptal="results/{cohort}/{atlas}/runs/{run}/transfer/paraseptal.json",

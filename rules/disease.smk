@@ -16,7 +16,6 @@ rule measure_disease:
         phantom=truth_folder,
         volume="results/{cohort}/ingest/{id}",
         patches="results/{cohort}/{atlas}/patches/{id}",
-        code=core("disease"),
     output:
         disease=directory("results/{cohort}/{atlas}/disease/{id}"),
     log:
@@ -26,6 +25,8 @@ rule measure_disease:
         in_group("subject")
     conda:
         "../envs/core.yaml"
+    params:
+        code=code_of("measure_disease", "disease"),
     script:
         "../workflow_scripts/measure_disease.py"
 
@@ -36,14 +37,6 @@ rule probe_disease:
         features=probed_features,
         bank="results/{cohort}/{atlas}/bank.zarr",
         folds="results/{cohort}/folds.tsv",
-        code=core(
-            "disease_probe",
-            "disease_rows",
-            "disease",
-            "bootstrap",
-            "histograms",
-            "readout",
-        ),
     output:
         probe="results/{cohort}/{atlas}/disease_probe.json",
     log:
@@ -51,6 +44,15 @@ rule probe_disease:
     conda:
         "../envs/core.yaml"
     params:
+        code=code_of(
+            "probe_disease",
+            "disease_probe",
+            "disease_rows",
+            "disease",
+            "bootstrap",
+            "histograms",
+            "readout",
+        ),
         trainings=probed_trainings,
         settings={
             "reference": REFERENCE_RUN,
@@ -66,7 +68,6 @@ rule report_disease:
         probes=disease_probes,
         evaluations=primary_evaluations,
         reference=reference_evaluations,
-        code=core("tables_disease", "task_differences", "pooled", "bootstrap"),
     output:
         markdown="results/disease_probe.md",
     log:
@@ -74,6 +75,13 @@ rule report_disease:
     conda:
         "../envs/core.yaml"
     params:
+        code=code_of(
+            "report_disease",
+            "tables_disease",
+            "task_differences",
+            "pooled",
+            "bootstrap",
+        ),
         settings=disease_settings,
     script:
         "../workflow_scripts/report_disease.py"
@@ -82,12 +90,13 @@ rule report_disease:
 rule make_known_truth:
     input:
         probes=disease_probes,
-        code=core("tables_known_truth", "tables"),
     output:
         csv="results/known_truth.csv",
     log:
         "logs/make_known_truth.log",
     conda:
         "../envs/core.yaml"
+    params:
+        code=code_of("make_known_truth", "tables_known_truth", "tables"),
     script:
         "../workflow_scripts/make_known_truth.py"

@@ -15,7 +15,6 @@ rule embed_bank:
     input:
         bank="results/{cohort}/{atlas}/bank.zarr",
         model=embedding_model,
-        code=core("embedding", "encoder", "layers"),
     output:
         features=directory("results/{cohort}/{atlas}/runs/{run}/features"),
     log:
@@ -28,6 +27,7 @@ rule embed_bank:
     resources:
         mem_mb=embedding_memory,
     params:
+        code=code_of("embed_bank", "embedding", "encoder", "layers"),
         cpu_threads=config["pretrain"]["cpu_threads"],
         features=config["embedding"]["features"],
     script:
@@ -41,7 +41,6 @@ rule embed_cohort:
         folds="results/{cohort}/folds.tsv",
         segment=every_id("results/{cohort}/segment/{id}"),
         patches=every_id("results/{cohort}/{atlas}/patches/{id}"),
-        code=method_code,
     output:
         features=directory("results/{cohort}/{atlas}/runs/{run}/features"),
     log:
@@ -49,6 +48,7 @@ rule embed_cohort:
     conda:
         "../envs/core.yaml"
     params:
+        code=method_code,
         run=run_params,
         seed=config["seed"],
     script:

@@ -14,7 +14,6 @@ rule evaluate_run:
         participants="results/{cohort}/participants.tsv",
         folds="results/{cohort}/folds.tsv",
         features="results/{cohort}/{atlas}/runs/{run}/features",
-        code=core("probes", "readout", "metrics", "persons", "tasks"),
     output:
         evaluations=expand(
             "results/{cohort}/{atlas}/runs/{run}/eval/{task}.json",
@@ -28,6 +27,7 @@ rule evaluate_run:
     conda:
         "../envs/core.yaml"
     params:
+        code=code_of("evaluate_run", "probes", "readout", "metrics", "persons", "tasks"),
         readout=config["evaluation"]["readout"],
         seed=config["seed"],
     script:
@@ -37,10 +37,6 @@ rule evaluate_run:
 rule make_table:
     input:
         evaluations=table_evaluations,
-        experiment=repo("experiments/{table}.yaml"),
-        code=core(
-            "tables", "tables_figures", "pooled", "bootstrap", "experiments", "tasks"
-        ),
     output:
         csv=report(
             "results/{table}.csv", category="Tables", labels={"table": "{table}"}
@@ -51,6 +47,16 @@ rule make_table:
     conda:
         "../envs/core.yaml"
     params:
+        code=code_of(
+            "make_table",
+            "tables",
+            "tables_figures",
+            "pooled",
+            "bootstrap",
+            "experiments",
+            "tasks",
+            also=["experiments/{table}.yaml"],
+        ),
         settings=table_settings,
         phantom=table_is_phantom,
         results=table_results,

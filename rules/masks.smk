@@ -13,7 +13,7 @@ rule mask_emphysema:
         volume="results/{cohort}/ingest/{id}",
         lungs="results/{cohort}/segment/{id}",
         transform="results/{cohort}/{atlas}/register/{id}",
-        model="results/{cohort}/{atlas}/runs/{run}/model",
+        model="results/{cohort}/{atlas}/runs/{run}/model/SHA256SUMS",
         detectors="results/{cohort}/{atlas}/runs/{run}/detector",
         folds="results/{cohort}/folds.tsv",
         phantom=phantom_folder,
@@ -44,7 +44,6 @@ rule summarise_masks:
         masks=masked("results/{cohort}/{atlas}/runs/{run}/dense/{id}"),
         participants="results/{cohort}/participants.tsv",
         included="results/{cohort}/{atlas}/included.tsv",
-        code=core("detection_masks"),
     output:
         summary="results/{cohort}/{atlas}/runs/{run}/dense.json",
     log:
@@ -52,6 +51,7 @@ rule summarise_masks:
     conda:
         "../envs/core.yaml"
     params:
+        code=code_of("summarise_masks", "detection_masks"),
         subjects=config["dense"]["subjects"],
     script:
         "../workflow_scripts/summarise_masks.py"
@@ -68,15 +68,6 @@ rule judge_linear_masks:
         included="results/{cohort}/{atlas}/included.tsv",
         folds="results/{cohort}/folds.tsv",
         landmarks="results/atlases/{atlas}/landmarks.json",
-        code=core(
-            "detection",
-            "detection_masks",
-            "detection_masks_linear",
-            "box_windows",
-            "dense",
-            "histograms",
-            "readout",
-        ),
     output:
         figures="results/{cohort}/{atlas}/runs/{run}/dense-linear.json",
     log:
@@ -86,6 +77,16 @@ rule judge_linear_masks:
     resources:
         gres=gpus(config["pretrain"]["device"]),
     params:
+        code=code_of(
+            "judge_linear_masks",
+            "detection",
+            "detection_masks",
+            "detection_masks_linear",
+            "box_windows",
+            "dense",
+            "histograms",
+            "readout",
+        ),
         run=run_params,
         sliding={
             "stride": config["dense"]["stride"],

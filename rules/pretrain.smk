@@ -6,8 +6,9 @@ Writes:  results/{cohort}/{atlas}/bank.zarr         hu (L, N, 32, 32, 32) int16,
                                                      metrics.csv, tensorboard/
 Config:  bank, pretrain, runs
 
-The state of a training that is not finished lies in work/, for Snakemake deletes outputs before a job starts again. A
-training that stops before its time limit leaves a checkpoint there and exits with 75: started again, it goes on.
+A training's output is its model's sums, written last: Snakemake deletes outputs before a job starts, and the rest of an
+old model stays until the new one takes its place. The state of a training that is not finished lies in work/. One that
+stops before its time limit leaves a checkpoint there and exits with 75: started again, it goes on.
 """
 
 
@@ -27,6 +28,7 @@ rule build_bank:
         mem_mb=bank_memory,
         memory_gb=str(config["bank"]["memory_gb"]),
     params:
+        version=STAGE_VERSIONS["bank"],
         **persons_param(),
     script:
         "../workflow_scripts/build_bank.py"
@@ -37,7 +39,7 @@ rule pretrain_encoder:
         bank="results/{cohort}/{atlas}/bank.zarr",
         atlas="results/atlases/{atlas}/lung_mask.nii.gz",
     output:
-        model=directory("results/{cohort}/{atlas}/runs/{run}/model"),
+        model="results/{cohort}/{atlas}/runs/{run}/model/SHA256SUMS",
     log:
         "logs/{cohort}/{atlas}/pretrain_encoder/{run}.log",
     retries: training_retries()

@@ -19,7 +19,6 @@ rule draw_qc:
         register=of_block("results/{cohort}/{atlas}/register/{id}"),
         mask="results/atlases/{atlas}/lung_mask.nii.gz",
         landmarks="results/atlases/{atlas}/landmarks.json",
-        code=core("qc_subjects", "qc_picture", "qc_planes", "qc_canvas"),
     output:
         pictures=directory("results/{cohort}/{atlas}/qc/{block}"),
     log:
@@ -29,6 +28,7 @@ rule draw_qc:
     conda:
         "../envs/core.yaml"
     params:
+        code=code_of("draw_qc", "qc_subjects", "qc_picture", "qc_planes", "qc_canvas"),
         scans=block_scans,
     script:
         "../workflow_scripts/draw_qc.py"
@@ -38,14 +38,23 @@ rule make_qc_page:
     input:
         pictures=cohort_blocks,
         exclusions="results/{cohort}/{atlas}/exclusions.tsv",
-        code=core("qc_page", "qc_order", "qc_rows", "report_page"),
-        template=repo("drasclr_core/templates/qc.html.j2"),
-        style=repo("drasclr_core/templates/style.css"),
     output:
         page="results/{cohort}/{atlas}/qc.html",
     log:
         "logs/{cohort}/{atlas}/make_qc_page.log",
     conda:
         "../envs/core.yaml"
+    params:
+        code=code_of(
+            "make_qc_page",
+            "qc_page",
+            "qc_order",
+            "qc_rows",
+            "report_page",
+            also=[
+                "drasclr_core/templates/qc.html.j2",
+                "drasclr_core/templates/style.css",
+            ],
+        ),
     script:
         "../workflow_scripts/make_qc_page.py"

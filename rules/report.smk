@@ -14,8 +14,6 @@ Config:  seed, evaluation, roles; experiments/{figure}.yaml; the page shows the 
 rule make_figure:
     input:
         unpack(figure_inputs),
-        experiment=repo("experiments/{figure}.yaml"),
-        code=figure_code,
     output:
         png=report(
             "results/{figure}.png", category="Figures", labels={"figure": "{figure}"}
@@ -27,6 +25,7 @@ rule make_figure:
     conda:
         "../envs/core.yaml"
     params:
+        code=figure_code,
         settings=figure_settings,
     script:
         "../workflow_scripts/make_figure.py"
@@ -34,8 +33,7 @@ rule make_figure:
 
 rule draw_training:
     input:
-        model="results/{cohort}/{atlas}/runs/{run}/model",
-        code=core("figures", "figures_training"),
+        model="results/{cohort}/{atlas}/runs/{run}/model/SHA256SUMS",
     output:
         png=report(
             "results/{cohort}/{atlas}/runs/{run}/training.png",
@@ -47,6 +45,8 @@ rule draw_training:
         "logs/{cohort}/{atlas}/draw_training/{run}.log",
     conda:
         "../envs/core.yaml"
+    params:
+        code=code_of("draw_training", "figures", "figures_training"),
     script:
         "../workflow_scripts/draw_training.py"
 
@@ -61,7 +61,15 @@ rule make_report:
         words=reported_words,
         trainings=of_runs("training.png", trained_runs()),
         curves=of_runs("training.csv", trained_runs()),
-        code=core(
+    output:
+        report="results/report.html",
+    log:
+        "logs/make_report.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        code=code_of(
+            "make_report",
             "report",
             "report_flow",
             "report_markdown",
@@ -71,16 +79,11 @@ rule make_report:
             "figures_training",
             "collapse",
             "flow",
+            also=[
+                "drasclr_core/templates/report.html.j2",
+                "drasclr_core/templates/style.css",
+            ],
         ),
-        template=repo("drasclr_core/templates/report.html.j2"),
-        style=repo("drasclr_core/templates/style.css"),
-    output:
-        report="results/report.html",
-    log:
-        "logs/make_report.log",
-    conda:
-        "../envs/core.yaml"
-    params:
         config=dict(config),
     script:
         "../workflow_scripts/make_report.py"

@@ -9,15 +9,6 @@ Config:  roles; experiments/{comparison}.yaml, and the table it names
 rule make_significance:
     input:
         evaluations=compared_evaluations,
-        comparison=repo("experiments/{comparison}.yaml"),
-        experiment=compared_table,
-        code=core(
-            "significance",
-            "tables_significance",
-            "tables_figures",
-            "tables",
-            "experiments",
-        ),
     output:
         csv="results/{comparison}.csv",
         markdown="results/{comparison}.md",
@@ -26,6 +17,7 @@ rule make_significance:
     conda:
         "../envs/core.yaml"
     params:
+        code=comparison_code,
         settings=comparison_settings,
         phantom=comparison_is_phantom,
         results=comparison_results,

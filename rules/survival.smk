@@ -14,18 +14,6 @@ rule evaluate_survival:
         participants="results/{cohort}/participants.tsv",
         folds="results/{cohort}/folds.tsv",
         features="results/{cohort}/{atlas}/runs/{run}/features",
-        code=core(
-            "survival",
-            "survival_design",
-            "survival_groups",
-            "survival_model",
-            "concordance",
-            "bootstrap",
-            "tasks",
-            "probes",
-            "metrics",
-            "persons",
-        ),
     output:
         evaluation="results/{cohort}/{atlas}/runs/{run}/eval/survival-{variant}.json",
     log:
@@ -37,6 +25,19 @@ rule evaluate_survival:
     conda:
         "../envs/core.yaml"
     params:
+        code=code_of(
+            "evaluate_survival",
+            "survival",
+            "survival_design",
+            "survival_groups",
+            "survival_model",
+            "concordance",
+            "bootstrap",
+            "tasks",
+            "probes",
+            "metrics",
+            "persons",
+        ),
         seed=config["seed"],
     script:
         "../workflow_scripts/evaluate_survival.py"

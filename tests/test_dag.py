@@ -143,7 +143,7 @@ def test_another_seed_has_a_folder_in_that_of_its_run(finished):
     assert sorted(path for line in outputs for path in line.split(", ")) == [
         *(f"{folder}/seed-12/eval/{task}.json" for task in sorted(TASKS)),
         f"{folder}/seed-12/features",
-        f"{folder}/seed-12/model",
+        f"{folder}/seed-12/model/SHA256SUMS",
     ]
     (table,) = re.findall(r"^rule make_table:\n +input: (.*)$", plan, re.M)
     read = {path for path in table.split(", ") if path.startswith(folder)}

@@ -26,13 +26,13 @@ def test_the_probe_measures_every_phantom_and_compares_the_trained_runs(tmp_path
 def test_unseen_phantoms_are_embedded_by_the_encoders_of_the_seen_and_train_none(tmp_path):
     plan = succeeded(snakemake(tmp_path, tiny_config(), "--dry-run", TABLE))
     assert len(re.findall(r"^rule measure_disease:", plan, re.M)) == len(SEEN) + len(UNSEEN)
-    assert set(re.findall(r" output: (\S+/model)$", plan, re.M)) == {
-        f"results/phantom/healthy/runs/{run}/model" for run in RUNS
+    assert set(re.findall(r" output: (\S+/model/SHA256SUMS)$", plan, re.M)) == {
+        f"results/phantom/healthy/runs/{run}/model/SHA256SUMS" for run in RUNS
     }
     embedded = dict(re.findall(r"^rule embed_bank:\n +input: (.*)\n +output: (\S+)$", plan, re.M))
-    models = {output: re.search(r"(\S+/model)\b", given)[1] for given, output in embedded.items()}
+    models = {output: re.search(r"(\S+/model/SHA256SUMS)\b", given)[1] for given, output in embedded.items()}
     assert models == {
-        f"results/{cohort}/healthy/runs/{run}/features": f"results/phantom/healthy/runs/{run}/model"
+        f"results/{cohort}/healthy/runs/{run}/features": f"results/phantom/healthy/runs/{run}/model/SHA256SUMS"
         for cohort in ("phantom", "unseen")
         for run in RUNS
     }

@@ -1,8 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from toy_bank import toy_bank
 
 from drasclr_core import pretraining
+from drasclr_core.errors import InputError
+from drasclr_core.model_folder import load_model
 from drasclr_core.pretraining import pretrain_to_folder
 from drasclr_core.settings import PretrainSettings
 
@@ -18,3 +22,79 @@ def test_only_a_training_of_the_same_folder_is_gone_on_with(tmp_path, monkeypatc
         assert not pretrain_to_folder("bank.zarr", "mask.nii.gz", Path(model), PretrainSettings(), {})
     assert works[0] == works[1]
     assert works[0] != works[2]
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    """Return a function that runs one job on a bank of given patches, and how many trainings there have been."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mask.nii.gz").write_bytes(b"a mask")
+    banks, trainings = [], []
+    monkeypatch.setattr(pretraining, "open_bank", lambda path: banks.pop(0) if len(banks) > 1 else banks[0])
+    real = pretraining.pretrain
+    monkeypatch.setattr(
+        pretraining, "pretrain", lambda *args, **more: trainings.append(1) or (None if stop else real(*args, **more))
+    )
+    stop = []
+
+    def run(*patches, stopped=False, **settings):
+        banks[:] = [replace(toy_bank(), sha256=each) for each in patches]
+        stop[:] = [True] * stopped
+        small = {"epochs": 0, "feature_dim": 8, "num_experts": 2, "cpu_threads": 1, "device": "cpu", **settings}
+        return pretrain_to_folder("bank.zarr", "mask.nii.gz", Path("model"), PretrainSettings(**small), {"a": 1})
+
+    return run, trainings
+
+
+def content(folder=Path("model")):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_what_has_been_trained_is_not_trained_again(job):
+    run, trainings = job
+    assert run("same")
+    made = content()
+    assert "SHA256SUMS" in made
+    Path("model/SHA256SUMS").unlink()  # Snakemake does so before it starts a job
+    assert run("same", cpu_threads=1, log_steps=1)  # upkeep decides nothing
+    assert len(trainings) == 1
+    assert content() == made
+
+
+@pytest.mark.parametrize("damaged", ["encoder.safetensors", "landmarks.json", "lung_mask.nii.gz", "model.json"])
+def test_a_damaged_model_is_trained_again(job, damaged):
+    run, trainings = job
+    assert run("same")
+    made = content()
+    for spoil in (Path.unlink, lambda path: path.write_bytes(made[damaged][:-1])):
+        spoil(Path("model", damaged))
+        assert run("same")
+        assert content() == made
+    assert len(trainings) == 3
+
+
+def test_other_settings_or_patches_are_another_training(job):
+    run, trainings = job
+    assert run("same")
+    assert run("other")
+    assert run("other", seed=1)
+    assert len(trainings) == 3
+
+
+def test_an_old_model_stays_until_the_new_one_is_there(job):
+    run, _ = job
+    assert run("same")
+    Path("model/SHA256SUMS").unlink()
+    made = content()
+    assert not run("other", stopped=True)
+    assert content() == made
+    assert load_model("model").description["made_from"]
+
+
+def test_a_bank_built_anew_under_a_training_is_noticed(job):
+    run, _ = job
+    assert run("same")
+    made = content()
+    with pytest.raises(InputError, match=r"bank\.zarr was built anew during the training"):
+        run("before", "after")
+    assert content() == made

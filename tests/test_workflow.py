@@ -92,7 +92,7 @@ def test_the_encoder_in_training_was_probed(finished):
 
 def test_a_training_killed_midway_ends_the_same(finished, without_model):
     often = changed(CONFIG, {"pretrain.checkpoint_minutes": 0})
-    command = snakemake_command(without_model, often, MODEL)
+    command = snakemake_command(without_model, often, f"{MODEL}/SHA256SUMS")
     with subprocess.Popen(command, cwd=without_model, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         while process.poll() is None and not list(without_model.glob("work/*/checkpoint-*.pt")):
             time.sleep(0.01)
@@ -101,9 +101,9 @@ def test_a_training_killed_midway_ends_the_same(finished, without_model):
                 child.send_signal(signal.SIGKILL)
         process.communicate()
     assert process.returncode != 0
-    assert not (without_model / MODEL).exists()
+    assert not (without_model / MODEL / ENCODER).exists()
 
-    assert "resumed at step" in succeeded(snakemake(without_model, often, MODEL))
+    assert "resumed at step" in succeeded(snakemake(without_model, often, f"{MODEL}/SHA256SUMS"))
     assert (without_model / MODEL / ENCODER).read_bytes() == (finished / MODEL / ENCODER).read_bytes()
 
 

@@ -101,14 +101,19 @@ def planned_jobs(folder, config, *targets):
 
 def pretend(folder, config, *targets):
     """Let a workflow have ended in a folder, to Snakemake's knowledge; every result is empty."""
-    plan = succeeded(snakemake(folder, config, "--dry-run", *targets))
+    pretend_by(lambda *arguments: snakemake(folder, config, *arguments), folder, *targets)
+
+
+def pretend_by(run, folder, *targets):
+    """Do so by `run`, which takes Snakemake's arguments and returns the finished process."""
+    plan = succeeded(run("--dry-run", *targets))
     for output in {path for line in re.findall(r"^ +output: (.*)$", plan, re.M) for path in line.split(", ")}:
         path = folder / output
-        is_file = path.suffix in (".csv", ".tsv", ".md", ".json", ".gz", ".png", ".html")
+        is_file = path.name == "SHA256SUMS" or path.suffix in (".csv", ".tsv", ".md", ".json", ".gz", ".png", ".html")
         (path.parent if is_file else path).mkdir(parents=True, exist_ok=True)
         if is_file:
             path.touch()
-    succeeded(snakemake(folder, config, "--touch", "--forceall", *targets))
+    succeeded(run("--touch", "--forceall", *targets))
 
 
 def _job(rule_and_fields):

@@ -15,6 +15,7 @@ from drasclr_core.machine import share_machine
 
 share_machine()
 
+EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 SECTIONS = ("input", "output", "params", "wildcards", "resources")
 
 
@@ -23,8 +24,7 @@ def run(main, snakemake=None):
 
     A job's log begins with its JSON: ``python workflow_scripts/NAME.py '<json>'`` runs it again.
     """
-    given = {k: v for text in sys.argv[1:] for k, v in json.loads(text).items()}
-    fields = _fields_of(snakemake) if snakemake else given
+    fields = _fields_of(snakemake) if snakemake else {k: v for text in sys.argv[1:] for k, v in json.loads(text).items()}
     log = {"filename": snakemake.log[0], "filemode": "w"} if snakemake else {}
     logging.basicConfig(level="INFO", format="%(asctime)s %(message)s", **log)
     logging.captureWarnings(True)

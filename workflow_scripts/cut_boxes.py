@@ -23,11 +23,11 @@ def main(job):
     rows, included = read_participant_rows(job.input.participants), read_included(job.input.included)
     boxes = read_boxes(job.input.boxes)
     used, left_out = usable_boxes(boxes, included, [row["participant_id"] for row in rows])
-    chosen = choose_healthy(healthy_ids(rows), {box.participant_id for box in boxes}, job.params.seed)
+    chosen = choose_healthy(healthy_ids(rows), {box.participant_id for box in boxes}, **job.params.settings)
     healthy = [name for name in chosen if name in included]
     grid, folds = LandmarkGrid.from_json(read_json(job.input.landmarks)), read_folds(job.input.folds)
     persons = persons_of([row["participant_id"] for row in rows], [row.get("person") for row in rows])
-    patches = cut_boxes(used, healthy, subject_of, grid, folds, persons, seed=job.params.seed, left_out=left_out)
+    patches = cut_boxes(used, healthy, subject_of, grid, folds, persons, **job.params.settings, left_out=left_out)
     write_box_patches(job.output.patches, patches)
 
 

@@ -1,5 +1,7 @@
 """Detect emphysema by a linear classifier on frozen features of patches."""
 
+from pathlib import Path
+
 from _job import run
 
 from drasclr_core.box_patches import read_box_patches
@@ -12,7 +14,7 @@ from drasclr_core.model_folder import load_model_to
 def main(job):
     sliding = job.params.sliding
     read = (sliding["device"], sliding["threads"], sliding["features"])
-    model = load_model_to(job.input.model, *read) if job.input.model else None
+    model = load_model_to(Path(job.input.model).parent, *read) if job.input.model else None
     values = values_of_run(model, **job.params.run, block=sliding["block"])
     told = {"run": job.wildcards.run, **(model.provenance if model else {"warnings": []})}
     patches, common = read_box_patches(job.input.patches), {**job.params.judged, **told}

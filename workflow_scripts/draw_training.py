@@ -10,7 +10,7 @@ from drasclr_core.figures_training import draw_training, training_curves
 
 
 def main(job):
-    curves = training_curves(pd.read_csv(Path(job.input.model) / "metrics.csv"))
+    curves = training_curves(pd.read_csv(Path(job.input.model).with_name("metrics.csv")))
     write_figure(draw_training(curves), curves, job.output.png, job.output.csv)
 
 

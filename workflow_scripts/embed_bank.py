@@ -10,7 +10,7 @@ from drasclr_core.embedding import embed_to_folder
 def main(job):
     # Not job.threads, which Snakemake cuts to the cores at hand: the last bits depend on it.
     steps = {"features": job.params.features, "threads": job.params.cpu_threads}
-    embed_to_folder(job.input.bank, job.input.model, Path(job.output.features), **steps)
+    embed_to_folder(job.input.bank, Path(job.input.model).parent, Path(job.output.features), **steps)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Fine-tune the detectors of both subtypes, one per fold, and judge them."""
 
+from pathlib import Path
+
 from _job import run
 
 from drasclr_core.box_patches import read_box_patches
@@ -11,7 +13,7 @@ from drasclr_core.model_folder import load_model_to
 
 def main(job):
     sliding, settings = job.params.sliding, FinetuneSettings(**job.params.settings)
-    model = load_model_to(job.input.model, sliding["device"], sliding["threads"], sliding["features"])
+    model = load_model_to(Path(job.input.model).parent, sliding["device"], sliding["threads"], sliding["features"])
     told = {"run": job.wildcards.run, **model.provenance}
     patches, common = read_box_patches(job.input.patches), {**job.params.judged, **told}
     steps = {"stride": sliding["stride"], "block": sliding["block"]}

@@ -19,7 +19,9 @@ from drasclr_core.subject import Subject
 def main(job):
     sliding, included = dict(job.params.sliding), set(read_included(job.input.included))
     wanted, device, features = (sliding.pop(name) for name in ("subjects", "device", "features"))
-    model = load_model_to(job.input.model, device, threads=1, features=features) if job.input.model else None
+    model = (
+        load_model_to(Path(job.input.model).parent, device, threads=1, features=features) if job.input.model else None
+    )
     stages = zip(job.input.phantom, job.input.ingest, job.input.segment, job.input.register, strict=True)
     subjects = (
         (Subject(Path(phantom).name, *map(Path, folders)), Path(phantom) / "truth.nii.gz")

@@ -6,7 +6,7 @@ from drasclr_core.atlas import read_atlas_mask, write_atlas
 
 
 def main(job):
-    write_atlas(read_atlas_mask(job.input.source, job.params.spacing_mm), job.output.mask)
+    write_atlas(read_atlas_mask(job.input.source, job.params.settings["spacing_mm"]), job.output.mask)
 
 
 if __name__ == "__main__":

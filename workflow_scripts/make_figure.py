@@ -1,13 +1,13 @@
 """Draw a figure, and write down what it shows."""
 
-from _job import run
+from _job import EXPERIMENTS, run
 
 from drasclr_core.figure_specs import load_figure
 from drasclr_core.figures import make_figure
 
 
 def main(job):
-    spec = load_figure(job.input.experiment)
+    spec = load_figure(EXPERIMENTS / f"{job.wildcards.figure}.yaml")
     make_figure(spec, vars(job.input), job.params.settings, job.output.png, job.output.csv)
 
 

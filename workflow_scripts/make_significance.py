@@ -1,6 +1,6 @@
 """Set a table of significance tests from the evaluations of another table."""
 
-from _job import run
+from _job import EXPERIMENTS, run
 
 from drasclr_core.experiments import comparison_without_paper, load_comparison, load_experiment
 from drasclr_core.io import atomic_path, read_json
@@ -9,7 +9,8 @@ from drasclr_core.tables_significance import build_significance, significance_ma
 
 
 def main(job):
-    comparison, experiment = load_comparison(job.input.comparison), load_experiment(job.input.experiment)
+    comparison = load_comparison(EXPERIMENTS / f"{job.wildcards.comparison}.yaml")
+    experiment = load_experiment(EXPERIMENTS / f"{comparison.table}.yaml")
     if job.params.phantom:
         comparison = comparison_without_paper(comparison, experiment)
     evaluations = [read_json(path) for path in job.input.evaluations]

@@ -1,6 +1,6 @@
 """Set a table from its evaluations, beside the paper's values."""
 
-from _job import run
+from _job import EXPERIMENTS, run
 
 from drasclr_core.experiments import load_experiment, without_paper
 from drasclr_core.io import atomic_path, read_json
@@ -8,7 +8,7 @@ from drasclr_core.tables import build_table, provenance_notes, table_csv, table_
 
 
 def main(job):
-    experiment = load_experiment(job.input.experiment)
+    experiment = load_experiment(EXPERIMENTS / f"{job.wildcards.table}.yaml")
     if job.params.phantom:
         experiment = without_paper(experiment)
     evaluations = [read_json(path) for path in job.input.evaluations]

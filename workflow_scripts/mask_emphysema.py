@@ -19,7 +19,7 @@ def main(job):
 
     # Outside the stage: a broken model or detector would exclude everybody. One thread, whatever the cores: the last
     # bits depend on it, and many subjects run beside each other.
-    model = load_model_to(job.input.model, device, threads=1)
+    model = load_model_to(Path(job.input.model).parent, device, threads=1)
     fold = read_folds(job.input.folds)[name]
     detectors = load_detectors(Path(job.input.detectors), fold, model)
 

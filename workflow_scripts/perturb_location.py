@@ -1,5 +1,7 @@
 """Classify patches by features with their own location, and with that of another place in the lungs."""
 
+from pathlib import Path
+
 from _job import run
 
 from drasclr_core.box_patches import read_box_patches
@@ -11,7 +13,7 @@ from drasclr_core.model_folder import load_model_to
 
 def main(job):
     sliding = job.params.sliding
-    model = load_model_to(job.input.model, sliding["device"], sliding["threads"], sliding["features"])
+    model = load_model_to(Path(job.input.model).parent, sliding["device"], sliding["threads"], sliding["features"])
     told = {"run": job.wildcards.run, **model.provenance}
     patches, common = read_box_patches(job.input.patches), {**job.params.judged, **told}
     found = evaluate_location(model, patches, read_image(job.input.atlas), **common)

@@ -18,14 +18,11 @@ from drasclr_core.model_folder import load_model_to
 
 def main(job):
     sliding, settings = job.params.sliding, FinetuneSettings(**job.params.settings)
-    model = load_model_to(job.input.model, sliding["device"], sliding["threads"], sliding["features"])
+    model = load_model_to(Path(job.input.model).parent, sliding["device"], sliding["threads"], sliding["features"])
     patches, common = read_box_patches(job.input.patches), {**job.params.judged, "run": job.wildcards.run}
-    # Patches or a model that were made again are others.
-    made = [
-        Path(job.input.patches, "zarr.json").stat().st_mtime_ns,
-        Path(job.input.model, "model.json").stat().st_mtime_ns,
-    ]
-    work = Path("work") / digest([job.output.centrilobular, vars(job.params), made])
+    # Patches that were made again are others.
+    made = Path(job.input.patches, "zarr.json").stat().st_mtime_ns
+    work = Path("work") / digest([job.output.centrilobular, vars(job.params), made, model.identity])
     steps = {"stride": sliding["stride"], "block": sliding["block"]}
     found = evaluate_transfer(model, patches, settings, job.params.fractions, **steps, work=work, **common)
     for path, curve in zip((job.output.centrilobular, job.output.paraseptal), found, strict=True):

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 from on_cluster import ended, snakemake_on, wait_for
-from training import CONFIG, copy_untrained, freeze, log, model, training_jobs, trains, weights
+from training import CONFIG, copy_untrained, freeze, log, target, training_jobs, trains, weights
 
 pytestmark = [pytest.mark.slurm_faults, pytest.mark.workflow]
 
@@ -15,7 +15,7 @@ REQUEUE = {"default-resources.slurm_extra": "'--requeue'"}
 def test_a_preempted_training_is_started_again_by_slurm(local_run, local_trainings, cluster, tmp_path):
     folder = copy_untrained(local_run, tmp_path / "folder")
     before = cluster.states()
-    with snakemake_on(cluster, folder, CONFIG, model(), profile=REQUEUE) as process:
+    with snakemake_on(cluster, folder, CONFIG, target(), profile=REQUEUE) as process:
         wait_for(lambda: trains(folder), process)
         freeze(folder)
         (training,) = training_jobs(cluster, before)

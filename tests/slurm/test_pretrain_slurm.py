@@ -12,6 +12,7 @@ from training import (
     log,
     losses,
     model,
+    target,
     trainers,
     training_jobs,
     trains,
@@ -59,7 +60,7 @@ def test_two_nodes_train_as_one_process_does(two_nodes, local_run, local_trainin
 def test_a_job_told_to_end_stops_with_a_checkpoint_and_the_next_goes_on(local_run, local_trainings, cluster, tmp_path):
     folder = copy_untrained(local_run, tmp_path / "folder")
     before = cluster.states()
-    with snakemake_on(cluster, folder, changed(BOTH, GPUS), model()) as process:
+    with snakemake_on(cluster, folder, changed(BOTH, GPUS), target()) as process:
         wait_for(lambda: trains(folder), process)
         freeze(folder)
         (job,) = training_jobs(cluster, before)

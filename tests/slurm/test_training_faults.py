@@ -4,7 +4,7 @@ import time
 
 import pytest
 from on_cluster import ended, finished_stages, run_on, snakemake_on, wait_for
-from training import CONFIG, copy_untrained, freeze, log, model, thaw, training_jobs, trains, weights
+from training import CONFIG, copy_untrained, freeze, log, target, thaw, training_jobs, trains, weights
 from workflow_run import changed, planned_jobs, snakemake, succeeded
 
 pytestmark = [pytest.mark.slurm_faults, pytest.mark.workflow]
@@ -93,4 +93,4 @@ def test_snakemake_killed_and_started_again(folder, cluster, undisturbed):
     assert "resumed at step" in log(folder)
     assert weights(folder) == undisturbed
     assert finished_stages(folder) == stages
-    assert planned_jobs(folder, CONFIG, model()) == set()
+    assert planned_jobs(folder, CONFIG, target()) == set()

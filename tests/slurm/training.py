@@ -24,6 +24,11 @@ def model(run="drasclr"):
     return f"{ALIGNED}/runs/{run}/model"
 
 
+def target(run="drasclr"):
+    """Return what to ask Snakemake for to train a run."""
+    return f"{model(run)}/SHA256SUMS"
+
+
 def copy_untrained(source, folder):
     """Copy a finished folder, but for its encoders and what tells of them."""
     shutil.copytree(source, folder, copy_function=shutil.copy2)
