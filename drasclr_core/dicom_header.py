@@ -128,7 +128,9 @@ def read_header(path: Path) -> Slice | None:
 def _should_be_ct(path: Path, head: bytes) -> bool:
     marked = head[128:132] == b"DICM"
     if marked and _SOP_CLASS in head:
-        return head.split(_SOP_CLASS, 1)[1][2:].startswith(_CT_STORAGE)
+        _, _, rest = head.partition(_SOP_CLASS)
+        uid = rest[2 : 2 + int.from_bytes(rest[:2], "little")].rstrip(b"\0")
+        return uid.startswith(_CT_STORAGE) or not re.fullmatch(rb"[0-9.]+", uid)  # what names no class may be any
     return marked or path.suffix.lower() in SUFFIXES
 
 

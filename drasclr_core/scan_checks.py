@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from drasclr_core.errors import InputError
 
+UNKNOWN_SIDES = "so right and left of the patient are unknown: convert the original scan again, or add the orientation."
 AIR_HU = -1024
 HIGHEST_HU = 3071
 SPACING_LIMITS_MM = (0.2, 12.0)
@@ -130,6 +131,7 @@ def to_hu(scan: str, values: npt.NDArray[np.generic]) -> npt.NDArray[np.int16]:
         If a voxel is NaN or infinite, or the values cannot be those of a chest CT (see `check_hu`).
     """
     hu = np.empty(values.shape, dtype=np.int16)
+    constant = np.zeros(len(values), dtype=bool)
     counts = np.zeros(HISTOGRAM_BINS, dtype=np.int64)
     for index, stored in enumerate(values):
         check_finite(scan, stored, stored.size, index * stored.size)
@@ -137,8 +139,28 @@ def to_hu(scan: str, values: npt.NDArray[np.generic]) -> npt.NDArray[np.int16]:
         bins = rounded.astype(np.int32) - HISTOGRAM_LOWEST_HU
         counts += np.bincount(bins.ravel(), minlength=HISTOGRAM_BINS)
         hu[index] = np.clip(rounded, AIR_HU, HIGHEST_HU)
+        constant[index] = bool((hu[index] == hu[index, 0, 0]).all())
+        if index and not constant[index] and np.array_equal(hu[index], hu[index - 1]):
+            raise InputError(
+                f"{scan}: slice {index} is slice {index - 1} once more, voxel by voxel, which noise lets no scan be: "
+                "export or convert the original scan again."
+            )
     check_hu(scan, counts)
+    _check_blank(scan, constant, hu[:, 0, 0])
     return hu
+
+
+def _check_blank(scan: str, constant: npt.NDArray[np.bool_], hu: npt.NDArray[np.int16]) -> None:
+    """Refuse slices of one value, but for air above or below the scan: a decoder's failure, or a slice that is lost."""
+    seen = np.flatnonzero(~constant)
+    inside = np.arange(len(constant))
+    lost = constant & (((inside > seen.min()) & (inside < seen.max())) | (hu > _AIR_RANGE_HU[1]))
+    if lost.any():
+        first = int(np.flatnonzero(lost)[0])
+        raise InputError(
+            f"{scan}: {int(lost.sum())} slices hold one value each (slice {first} is {hu[first]} HU throughout): "
+            "export or convert the original scan again."
+        )
 
 
 def check_finite(scan: str, values: npt.NDArray[np.generic], plane: int, before: int) -> None:

@@ -28,8 +28,8 @@ rule build_bank:
         mem_mb=bank_memory,
         memory_gb=str(config["bank"]["memory_gb"]),
     params:
-        version=STAGE_VERSIONS["bank"],
         **persons_param(),
+        version=STAGE_VERSIONS["bank"],
     script:
         "../workflow_scripts/build_bank.py"
 

@@ -27,7 +27,7 @@ def test_a_damaged_file_is_not():
 def test_only_the_files_own_faults_exclude_its_subject(tmp_path, monkeypatch, message, expected):
     sitk.WriteImage(sitk.Image(4, 4, 4, sitk.sitkInt16), str(tmp_path / "ct.nii.gz"))
 
-    def fail(path, reader):
+    def fail(path, reader, stated):
         raise RuntimeError(message)
 
     monkeypatch.setattr(scan_files, "_check_header", fail)

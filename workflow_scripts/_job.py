@@ -24,7 +24,7 @@ def run(main, snakemake=None):
 
     A job's log begins with its JSON: ``python workflow_scripts/NAME.py '<json>'`` runs it again.
     """
-    fields = _fields_of(snakemake) if snakemake else {k: v for text in sys.argv[1:] for k, v in json.loads(text).items()}
+    fields = _fields_of(snakemake) if snakemake else {k: v for arg in sys.argv[1:] for k, v in json.loads(arg).items()}
     log = {"filename": snakemake.log[0], "filemode": "w"} if snakemake else {}
     logging.basicConfig(level="INFO", format="%(asctime)s %(message)s", **log)
     logging.captureWarnings(True)

@@ -63,10 +63,12 @@ def filled(hu):
 
 
 def many_slices(folder):
-    """Slices of 0.2 mm, the lowest repeated as if the scan went on to the knees."""
+    """Slices of 0.2 mm, the lowest repeated, with noise of its own, as if the scan went on to the knees."""
     scan = thin(clean_ct(), 0.2)
     hu = array_of(scan)
-    whole = sitk.GetImageFromArray(np.concatenate([np.repeat(hu[:1], SLICES - len(hu), axis=0), hu]))
+    legs = np.repeat(hu[:1], SLICES - len(hu), axis=0)
+    legs[:, 0, 0] = np.arange(len(legs)) % 2 - 1001
+    whole = sitk.GetImageFromArray(np.concatenate([legs, hu]))
     whole.SetSpacing(scan.GetSpacing())
     return saved(whole, folder / "scan.nii.gz")
 

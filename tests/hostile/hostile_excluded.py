@@ -121,7 +121,7 @@ FORMATS = {
     "truncated-nrrd": Case(
         "truncated NRRD",
         bytes_of(lambda content: content[: len(content) // 2], "scan.nrrd", "scan.nrrd"),
-        reason=r"scan\.nrrd: the file is damaged or incomplete",
+        reason=r"scan\.nrrd: [\d,]+ of [\d,]+ bytes of voxels are there: the file is truncated",
     ),
     "empty": Case("empty file", bytes_of(lambda content: b""), reason="the file is empty"),
     "wrong-extension": Case(
