@@ -1,11 +1,11 @@
 """From CT scans to the tables of the DrasCLR paper.
 
-Config:  config.yaml, or the complete file given by --configfile
+Config:  config.yaml, or the complete file given by --configfile; --config changes values of either
 """
 
 from pathlib import Path
 
-if not config:
+if not workflow.configfiles:
 
     configfile: Path(workflow.basedir) / "config.yaml"
 
@@ -25,6 +25,7 @@ include: "rules/common_figures.smk"
 include: "rules/common_qc.smk"
 
 
+name_the_user()
 plan_quickly()
 if workflow.is_main_process:
     keep_temporary_files_together()
@@ -44,6 +45,7 @@ wildcard_constraints:
 
 onstart:
     keep_others_out()
+    remove_what_was_left()
     schedule_when_jobs_end()
     remove_outdated_outputs()
 

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,11 +115,16 @@ def plan(
     from drasclr_core.plan import cohort_sizes, make_plan
     from drasclr_core.plan_table import plan_text
     from drasclr_core.recipes import with_recipe
+    from drasclr_core.study import check_study, cohort_rows
 
     content = read_yaml(config)
-    check_config(content)
-    sizes = cohort_sizes(content, subjects)
-    content = with_recipe(content, sizes)
-    check_config(content)
+    if subjects is None:
+        content = check_study(content, cache(partial(cohort_rows, content))).config
+        sizes = cohort_sizes(content)
+    else:  # of a cohort whose table need not be there yet
+        check_config(content)
+        sizes = cohort_sizes(content, subjects)
+        content = with_recipe(content, sizes)
+        check_config(content)
     made = make_plan(content, sizes, landmarks=landmarks, cores=cores, gpus=gpus)
     typer.echo(json.dumps(made.as_json(), indent=2) if as_json else plan_text(made))

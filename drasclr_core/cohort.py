@@ -5,9 +5,11 @@ Importing this module loads the standard library, PyYAML and jsonschema only: th
 
 import csv
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +35,15 @@ BOX_SIZE_MM = 32.0
 
 # No nan, inf or hexadecimal, all of which float() would take.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_WORDS_FOR_MISSING = {"na", "n/a", "nan", "."}
+_WORDS_FOR_MISSING = {
+    *("na", "n/a", "n.a.", "nan", "nat", ".", "-", "--", "?", "null", "none", "nil", "missing", "unknown"),
+    *("#n/a", "#na", "<na>", "#null!", "#value!", "#ref!", "#div/0!"),
+}
+_WORDS_FOR_NO = {"0", "no", "n", "false", "f"}
+_MOST_LETTERS = 100  # of an id: it becomes part of file names
+_PERIODIC = re.compile(r"(.+?)\1{19,}")  # Snakemake takes it for a wildcard that grows without end
+_LEAST_PERIODIC = 20
+_LIKE = 0.9  # of two names of columns, by their letters
 _PHANTOM_ID = re.compile(r"phantom-(\d{3,})")
 
 
@@ -188,7 +198,8 @@ def _read_table(path: Path) -> _Table:
         rows.append((line, dict(zip(columns, cells, strict=False))))
     if not rows and not faults:
         faults.append("no participant; add one line per participant below the header")
-    return _Table(columns, rows, [*faults, *_identity_faults(columns, rows), *person_faults(rows)])
+    faults += [*_column_faults(columns), *_identity_faults(columns, rows), *_image_faults(rows), *person_faults(rows)]
+    return _Table(columns, rows, faults)
 
 
 def _checked_table(path: Path) -> tuple[_Table, list[dict[str, Any]]]:
@@ -219,9 +230,36 @@ def _identity_faults(columns: list[str], rows: list[tuple[int, dict[str, str]]])
         name = cells.get("participant_id", "")
         if not ID_PATTERN.fullmatch(name):
             yield f"line {line}, participant_id: '{name}' is not letters, digits, _ and -, a letter or digit first"
+        elif len(name) > _MOST_LETTERS:
+            yield f"line {line}, participant_id: '{name[:20]}...' has {len(name)} letters, more than {_MOST_LETTERS}"
+        elif len(name) >= _LEAST_PERIODIC and _PERIODIC.search(name):
+            yield f"line {line}, participant_id: '{name}' repeats itself 20 times, which Snakemake refuses; shorten it"
         elif name in first_line:
             yield f"line {line}, participant_id: '{name}' is already on line {first_line[name]}; ids are unique"
         first_line.setdefault(name, line)
+
+
+def _image_faults(rows: list[tuple[int, dict[str, str]]]) -> Iterator[str]:
+    """Tell the scans that stand twice: their participants could fall into different folds."""
+    first_line: dict[str, int] = {}
+    for line, cells in rows:
+        image = cells.get("image")
+        if not image:
+            continue
+        path = os.path.normpath(image)
+        if path in first_line:
+            yield f"line {line}, image: '{image}' is already the scan of line {first_line[path]}; give each its own"
+        first_line.setdefault(path, line)
+
+
+def _column_faults(columns: list[str]) -> Iterator[str]:
+    """Tell the columns that are nearly one of the schema's: their labels would be lost in silence."""
+    known = {re.sub(r"[^a-z0-9]", "", name): name for name in read_schema("participants")["properties"]}
+    for column in columns:
+        letters = re.sub(r"[^a-z0-9]", "", column.lower())
+        near = get_close_matches(letters, known, n=1, cutoff=_LIKE)
+        if near and known[near[0]] not in columns:
+            yield f"header: column '{column}': did you mean {known[near[0]]}? Rename it, or call it something else"
 
 
 def _typed(cells: Mapping[str, str], properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,8 +280,11 @@ def _schema_faults(rows: list[tuple[int, dict[str, Any]]], schema: Mapping[str, 
     texts = [column for column, rule in schema["properties"].items() if rule.get("type") == "string"]
     for line, row in rows:
         for column in texts:
-            if row.get(column, "").lower() in _WORDS_FOR_MISSING:
+            word = row.get(column, "").lower()
+            if word in _WORDS_FOR_MISSING:
                 yield f"line {line}, {column}: '{row[column]}' would be taken as text; leave the cell empty if missing"
+            elif column == "exclude_reason" and word in _WORDS_FOR_NO:
+                yield f"line {line}, {column}: '{row[column]}' would exclude; leave the cell empty of those who stay"
         for error in sorted(validator.iter_errors(row), key=lambda error: str(error.json_path)):
             # The header and identity checks have already told these, with better advice.
             if error.validator != "required" and list(error.path) != ["participant_id"]:

@@ -12,7 +12,6 @@ from drasclr_core.cohort_tables import examples
 from drasclr_core.errors import InputError
 
 _PREAMBLE_BYTES, _MAGIC = 128, b"DICM"
-_FILES_TRIED = 20
 _DICOM = "dicom"
 
 
@@ -142,9 +141,8 @@ def _series(path: Path, files: list[Path], fullmatch: Callable[[str], re.Match[s
 
 
 def is_series(files: list[Path]) -> bool:
-    """Return whether files of one folder are those of a DICOM series, as the first tell; a DICOMDIR is only a list."""
-    slices = [file for file in files if file.name.upper() != "DICOMDIR"]
-    return any(_is_dicom(file) for file in slices[:_FILES_TRIED])
+    """Return whether some file of one folder is a DICOM image; a DICOMDIR is only a list."""
+    return any(_is_dicom(file) for file in files if file.name.upper() != "DICOMDIR")
 
 
 def _is_dicom(path: Path) -> bool:

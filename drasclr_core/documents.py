@@ -1,5 +1,6 @@
 """YAML documents checked against the JSON schemas of ``schemas/``."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,21 @@ _Validator = extend(
 )
 
 
-class _UniqueKeyLoader(_SafeLoader):
-    """YAML lets the last of two equal keys win in silence: a value could vanish."""
+_MOST_LEVELS = 100
+_MOST_VALUES = 100_000  # of a document, its aliases unfolded
+
+
+class _Loader(_SafeLoader):
+    """Reads scalars as YAML 1.2 does: 4:00:00 is no number to the base of 60, 040 is 40, no and 12_34 are text.
+
+    Of two equal keys YAML lets the last win in silence: a value could vanish, so they are refused.
+    """
+
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - PyYAML asks for it here
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value = node.value.lower()
+        return int(value, {"0o": 8, "0x": 16}.get(value[:2], 10))
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -49,17 +63,28 @@ class _UniqueKeyLoader(_SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.")),
+    ("merge", "<<", ["<"]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
 def read_yaml(path: str | Path) -> Any:
     """Return the content of a YAML file: plain data only.
 
     Raises
     ------
     InputError
-        If the file cannot be read or is no YAML, or a key stands twice.
+        If the file cannot be read or is no YAML, a key stands twice, or aliases make it endless or far too long.
     """
     try:
-        # The loader is a SafeLoader: no object but plain data comes out of it.
-        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        content = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
     except OSError as error:
@@ -68,6 +93,51 @@ def read_yaml(path: str | Path) -> Any:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}): save it with that encoding.") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {error}") from None
+    if fault := _unfolded(content):
+        raise InputError(f"{path}: {fault}: write out what its aliases (*name) stand for.")
+    return content
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the content of a YAML text: plain data, for the loader is a SafeLoader."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):  # level upon level, the loader would end the process
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MOST_LEVELS:
+            raise yaml.YAMLError(f"it is nested more than {_MOST_LEVELS} levels deep")
+    return yaml.load(text, Loader=_Loader)
+
+
+def plain_values(content: Any) -> Any:
+    """Return content in which every text is read as a YAML value: 2 is a number, true is none."""
+    if isinstance(content, dict):
+        return {name: plain_values(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [plain_values(value) for value in content]
+    return parse_yaml(content) if isinstance(content, str) else content
+
+
+def _unfolded(content: Any) -> str:
+    """Say whether aliases make a document endless, or longer than any is; empty if not."""
+    values, path = 0, [iter([content])]
+    within: list[int] = []
+    while path:
+        try:
+            value = next(path[-1])
+        except StopIteration:
+            path.pop()
+            if within:
+                within.pop()
+            continue
+        values += 1
+        if values > _MOST_VALUES:
+            return f"it unfolds to more than {_MOST_VALUES:,} values"
+        if isinstance(value, dict | list):
+            if id(value) in within:
+                return "it contains itself"
+            within.append(id(value))
+            path.append(iter(value.values() if isinstance(value, dict) else value))
+    return ""
 
 
 @cache
@@ -92,4 +162,16 @@ def raise_faults(title: str, faults: list[str]) -> None:
 
 
 def _fault(error: ValidationError) -> str:
-    return f"{'.'.join(map(str, error.absolute_path)) or 'top level'}: {error.message}"
+    return f"{'.'.join(map(str, error.absolute_path)) or 'top level'}: {error.message}{_advice(error)}"
+
+
+def _advice(error: ValidationError) -> str:
+    """Return what to do about a value that YAML reads in another way than was meant."""
+    if error.validator != "type":
+        return ""
+    wanted = str(error.validator_value)  # one name, or a list of them
+    if "string" in wanted and isinstance(error.instance, bool | int | float):
+        return ": put it in quotes if it is a name"
+    if "boolean" in wanted and str(error.instance).lower() in ("yes", "no", "on", "off"):
+        return ": give true or false"
+    return ""

@@ -147,9 +147,22 @@ def read_json(path: str | Path) -> Any:
 
 
 def cache_folder() -> Path:
-    """Return the user's folder for downloads: ``$XDG_CACHE_HOME/drasclr``, or ``~/.cache/drasclr``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "drasclr"
+    """Return the user's folder for downloads: ``$XDG_CACHE_HOME/drasclr``, or ``~/.cache/drasclr``.
+
+    Raises
+    ------
+    InputError
+        If the user has no home, as in some containers.
+    """
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "drasclr"
+    try:
+        return Path.home() / ".cache" / "drasclr"
+    except RuntimeError:
+        raise InputError(
+            "This user has no home folder: set HOME or XDG_CACHE_HOME, or give the file itself (--target of "
+            "fetch-weights, --lung-weights of embed, detect and qc)."
+        ) from None
 
 
 def file_sha256(path: str | Path) -> str:

@@ -1,10 +1,12 @@
 """Folders of a whole workflow: its results, for one workflow at a time, and its temporary files, for it alone."""
 
 import atexit
+import errno
 import fcntl
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from glob import glob
@@ -35,8 +37,7 @@ def hold_results(results: Path) -> IO[str]:
         If another workflow is there, or jobs of one that was killed.
     """
     results.mkdir(parents=True, exist_ok=True)
-    lock = (results / LOCK).open("a+")
-    lock.seek(0)
+    lock = _open_lock(results / LOCK)
     holder = lock.read().strip()
     refusal = InputError(
         f"Another workflow writes to {results.resolve()} ({holder}): wait for it or end it, then start again. Only if "
@@ -53,10 +54,28 @@ def hold_results(results: Path) -> IO[str]:
                 f"{', '.join(map(str, left))}): wait for them or end them, then start again."
             ) from None
         raise
-    lock.truncate(0)
-    lock.write(f"{_name(os.getpid())}\n")
-    lock.flush()
+    if lock.writable():
+        lock.truncate(0)
+        lock.write(f"{_name(os.getpid())}\n")
+        lock.flush()
     return lock
+
+
+def _open_lock(path: Path) -> IO[str]:
+    """Open the file, which is no link: it is written to. One of another user need only be readable to be locked."""
+    for flags, mode in ((os.O_RDWR | os.O_CREAT, "r+"), (os.O_RDONLY, "r")):
+        try:
+            return open(os.open(path, flags | os.O_NOFOLLOW, 0o666), mode, encoding="utf-8")
+        except PermissionError:
+            continue
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise InputError(f"{path} is a link, which no workflow makes: remove it, then start again.") from None
+            raise
+    raise InputError(
+        f"{path} belongs to {path.owner()} and may not be read: ask for `chmod a+r` on it, or remove it if no workflow "
+        "runs there."
+    )
 
 
 def _name(process: int) -> str:
@@ -73,8 +92,8 @@ def _processes_with(path: Path) -> list[int]:
     return sorted(found)
 
 
-def register_temporary(registry: Path, folders: Iterable[str | Path], scripts: Path) -> IO[str]:
-    """Note the temporary folders of this process, and remove those of noted processes that were killed.
+def register_temporary(registry: Path, folders: Iterable[str | Path]) -> IO[str]:
+    """Note the temporary folders of this process.
 
     Parameters
     ----------
@@ -82,8 +101,6 @@ def register_temporary(registry: Path, folders: Iterable[str | Path], scripts: P
         A folder with a file per running process, which the process keeps locked.
     folders : iterable of paths
         This process's own.
-    scripts : path
-        A folder that is emptied where no other noted process runs.
 
     Returns
     -------
@@ -91,10 +108,6 @@ def register_temporary(registry: Path, folders: Iterable[str | Path], scripts: P
         To be kept open by the process, and by its jobs.
     """
     registry.mkdir(parents=True, exist_ok=True)
-    ended = [_clear_up(note) for note in registry.iterdir()]
-    if all(ended) and scripts.is_dir():
-        for script in scripts.iterdir():
-            script.unlink()
     own = registry.resolve() / f"{socket.gethostname()}-{os.getpid()}"
     note = own.open("w")
     _locks(note)
@@ -104,19 +117,57 @@ def register_temporary(registry: Path, folders: Iterable[str | Path], scripts: P
     return note
 
 
-def _clear_up(note: Path) -> bool:
+def clear_temporary(registry: Path, folders: Iterable[str | Path], scripts: Path) -> None:
+    """Remove the temporary folders of processes of this machine that were killed, and their notes.
+
+    A note is a file that anybody who shares the project may write: what it names is removed only if it is this user's,
+    lies beside one of this process's own folders, and has a name that Snakemake gives to such a folder.
+
+    Parameters
+    ----------
+    registry : path
+        As of `register_temporary`.
+    folders : iterable of paths
+        This process's own.
+    scripts : path
+        A folder that is emptied where no other noted process runs.
+    """
+    parents = {Path(folder).resolve().parent for folder in folders}
+    notes = [note for note in registry.iterdir() if note.name != f"{socket.gethostname()}-{os.getpid()}"]
+    ended = [_clear_up(note, parents) for note in notes]
+    if all(ended) and scripts.is_dir() and not scripts.is_symlink():
+        for script in scripts.iterdir():
+            script.unlink()
+
+
+def _clear_up(note: Path, parents: set[Path]) -> bool:
     """Remove a noted process's folders, and the note, if it no longer runs; return whether that is so."""
+    if not note.name.startswith(f"{socket.gethostname()}-"):
+        return False  # locks tell nothing of another machine's processes on every file system
     try:
         file = note.open("r+")
     except FileNotFoundError:  # it has just ended
         return True
+    except PermissionError:
+        return False
     with file:
         if not _locks(file):
             return False
-        for folder in file.read().splitlines():
-            shutil.rmtree(folder, ignore_errors=True)
+        for folder in map(Path, file.read().splitlines()):
+            if folder.parent in parents and _is_own_temporary(folder):
+                shutil.rmtree(folder, ignore_errors=True)
         note.unlink(missing_ok=True)
         return True
+
+
+def _is_own_temporary(folder: Path) -> bool:
+    """Return whether a path is a folder of this user, no link, named as Snakemake names its temporary ones."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    named = folder.name.startswith("snakemake") or folder.parent.name == "snakemake-runtime-cache"
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and named
 
 
 def _locks(file: IO[str]) -> bool:

@@ -3,7 +3,7 @@
 from functools import cache
 
 from drasclr_core.code_content import content_sha256
-from drasclr_core.cohort import phantoms_of, read_checked_rows, read_participant_rows
+from drasclr_core.cohort import phantoms_of, read_participant_rows
 from drasclr_core.config import (
     COHORT_VERSIONS,
     STAGE_VERSIONS,
@@ -11,9 +11,9 @@ from drasclr_core.config import (
     check_config,
     studied_cohorts,
 )
-from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
 from drasclr_core.io import readable_size
+from drasclr_core.study import cohort_rows, read_config
 
 
 def repo(path):
@@ -45,10 +45,8 @@ def checked(read, *arguments):
         raise WorkflowError(str(error)) from None
 
 
-# Snakemake lets the last of two equal keys win.
-if workflow.is_main_process:
-    for file in workflow.configfiles:
-        checked(read_yaml, file)
+given = workflow.config_settings.config
+config = checked(read_config, workflow.configfiles, given)
 checked(check_config, config)
 
 COHORTS = studied_cohorts(config)
@@ -65,8 +63,10 @@ def rows(cohort):
     if is_phantom(cohort):
         return {id: {} for id in phantoms_of(source["phantom"])}
     # The cells are checked when the workflow starts, not again in each of its jobs.
-    read = read_checked_rows if workflow.is_main_process else read_participant_rows
-    return {row["participant_id"]: row for row in read(source["participants"])}
+    if workflow.is_main_process:
+        return cohort_rows(config, cohort)
+    table = read_participant_rows(source["participants"])
+    return {row["participant_id"]: row for row in table}
 
 
 def of_subject(wildcards):

@@ -1,25 +1,43 @@
 """Helpers of the workflow's start - its temporary files, its results for itself. Functions only here."""
 
+import getpass
+import os
 import tempfile
 
 from snakemake.shell import shell
 
-from drasclr_core.workflow_folders import hold_results, register_temporary
+from drasclr_core.workflow_folders import (
+    clear_temporary,
+    hold_results,
+    register_temporary,
+)
+
+TEMPORARY = Path(".snakemake/temporary")
+"""Where every running Snakemake notes its temporary folders."""
 
 
 def keep_temporary_files_together():
-    """Let local jobs use Snakemake's own temporary folder, which it removes; remove those of Snakemakes that were killed.
-
-    A job of a cluster asks its node for the folder.
-    """
+    """Let local jobs use Snakemake's own temporary folder, which it removes. A cluster's job asks its node for one."""
     tempfile.tempdir = str(workflow.snakemake_tmp_dir)
-    runtime_cache = workflow.sourcecache.runtime_cache_path
-    workflow.temporary = register_temporary(
-        Path(".snakemake/temporary"),
-        [tempfile.tempdir, runtime_cache],
-        scripts=Path(".snakemake/scripts"),
-    )
+    workflow.temporary = register_temporary(TEMPORARY, own_temporary())
     let_jobs_hold(workflow.temporary)
+
+
+def own_temporary():
+    return [workflow.snakemake_tmp_dir, workflow.sourcecache.runtime_cache_path]
+
+
+def remove_what_was_left():
+    """Remove the temporary files of Snakemakes that were killed; a dry run does not come here."""
+    clear_temporary(TEMPORARY, own_temporary(), scripts=Path(".snakemake/scripts"))
+
+
+def name_the_user():
+    """Give this process a user's name where its number has none, as in containers: Snakemake asks for it."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = str(os.getuid())
 
 
 def keep_others_out():

@@ -55,7 +55,9 @@ def start_of_training(wildcards):
         return python
     torchrun = f"{python} {shlex.quote(repo('workflow_scripts/_torchrun.py'))}"
     if nodes == 1:
-        return f"{torchrun} --standalone --nproc-per-node {processes}"
+        # By address: in a container the machine's name may mean nothing.
+        local = "--standalone --local-addr 127.0.0.1"
+        return f"{torchrun} {local} --nproc-per-node {processes}"
     gpus = training_gpus(wildcards)
     step = f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --cpus-per-task={node_cpus(wildcards)}"
     step += f" --gres={gpus}" if gpus else ""

@@ -20,8 +20,8 @@ LEVELS = {
     2: "layers encoder step_kernels augment moco losses measures parallel",
     3: "bank shards rows batches negatives contrast comparison views training checkpoint telemetry model_folder "
     "embedding dense released box finetune",
-    4: "methods metrics readout probes online_probe pretraining task bootstrap disease_probe disease_rows survival "
-    "concordance detection significance embedding_map pooled retrieval",
+    4: "study methods metrics readout probes online_probe pretraining task bootstrap disease_probe disease_rows "
+    "survival concordance detection significance embedding_map pooled retrieval",
     5: "tables figures qc report plan demonstration",
     6: "cli",
 }

@@ -63,7 +63,14 @@ def test_unknown_columns_are_kept_and_named_in_the_log(tmp_path, caplog):
 
 def test_lines_of_delimiters_only_are_skipped(tmp_path):
     blank = dict.fromkeys(GOOD, "")
-    assert len(read_participant_rows(write_table(tmp_path, GOOD, blank, GOOD | {"participant_id": "p2"}))) == 2
+    assert (
+        len(
+            read_participant_rows(
+                write_table(tmp_path, GOOD, blank, GOOD | {"participant_id": "p2", "image": "p2.nii.gz"})
+            )
+        )
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,7 +137,8 @@ def test_cells_outside_the_schema(tmp_path, column, cell, expected):
 
 def test_a_person_is_any_text_and_its_column_optional(tmp_path):
     rows = [
-        GOOD | {"participant_id": name, "person": person} for name, person in [("p1", "007"), ("p2", ""), ("p3", "p3")]
+        GOOD | {"participant_id": name, "image": f"{name}.nii.gz", "person": person}
+        for name, person in [("p1", "007"), ("p2", ""), ("p3", "p3")]
     ]
     frame = validate_participants(write_table(tmp_path, *rows))
     assert frame["person"].tolist() == ["007", None, "p3"]
@@ -145,7 +153,10 @@ def test_a_person_is_any_text_and_its_column_optional(tmp_path):
     ],
 )
 def test_persons_that_may_or_may_not_be_one_are_refused(tmp_path, persons, expected):
-    rows = [GOOD | {"participant_id": f"p{place}", "person": cell} for place, cell in enumerate(persons, 1)]
+    rows = [
+        GOOD | {"participant_id": f"p{place}", "image": f"p{place}.nii.gz", "person": cell}
+        for place, cell in enumerate(persons, 1)
+    ]
     path = write_table(tmp_path, *rows)
     assert expected in message(read_checked_rows, path)
     rows[0]["person"] = "p1"
@@ -157,7 +168,7 @@ def test_all_faults_are_told_at_once(tmp_path):
         tmp_path,
         GOOD | {"participant_id": "a b", "gold": "9"},
         GOOD | {"image": "", "fev1pp": "-3"},
-        GOOD | {"sex": "X"},
+        GOOD | {"sex": "X", "image": "x.nii.gz"},
     )
     faults = message(validate_participants, path).splitlines()
     assert faults[0] == f"{path} has faults:"

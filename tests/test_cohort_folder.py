@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from drasclr_core.cli import app
-from drasclr_core.cohort import read_participant_rows
+from drasclr_core.cohort import read_checked_rows, read_participant_rows
 from drasclr_core.cohort_folder import import_folder
 from drasclr_core.errors import InputError
 
@@ -100,7 +100,7 @@ def test_a_name_that_is_not_utf_8_is_listed_and_costs_no_other(root):
     assert set(found) == {"a"}
     assert lines[1:] == [
         "  1 files or folders are not used: b.txt",
-        "  1 files or folders have names that are not UTF-8; rename them: M\\udcfcller.nii.gz",
+        "  1 files or folders have names that no table can hold; rename them: M\\udcfcller.nii.gz",
     ]
 
 
@@ -145,3 +145,22 @@ def test_a_table_is_replaced_on_request_only(root):
     assert (first.exit_code, second.exit_code, third.exit_code) == (0, 2, 0)
     assert "1 participants" in first.stdout
     assert "--overwrite" in second.stderr
+
+
+def test_a_series_behind_many_other_files_is_found(root, tmp_path):
+    from volumes import thorax, write_dicom
+
+    write_dicom(root / "late", thorax((9.0, 9.0, 9.0)).ct)
+    for place in range(60):
+        (root / "late" / f"a{place:02d}.txt").write_text("a note, sorted before the slices")
+    import_folder(root, tmp_path / "t.tsv")
+    assert "late" in {row["participant_id"] for row in read_checked_rows(tmp_path / "t.tsv")}
+
+
+@pytest.mark.parametrize("name", ["a\nb.nii.gz", "a\tb.nii.gz", "a\x1b[2Jb.nii.gz"])
+def test_a_name_that_no_table_can_hold_is_told_and_left_out(root, tmp_path, name):
+    put(root, "sound.nii.gz")
+    (root / name).write_bytes(b"")
+    lines = import_folder(root, tmp_path / "t.tsv")
+    assert any("names that no table can hold" in line and name not in line for line in lines)
+    assert all(row["image"].isprintable() for row in read_checked_rows(tmp_path / "t.tsv"))

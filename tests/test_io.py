@@ -9,6 +9,7 @@ from drasclr_core.errors import InputError, QualityError
 from drasclr_core.io import (
     atomic_directory,
     atomic_path,
+    cache_folder,
     read_json,
     read_record,
     readable_size,
@@ -235,3 +236,15 @@ def test_what_was_measured_before_a_refusal_is_in_the_record(tmp_path):
     work = failing(QualityError("dice is 0.7, allowed 0.8 to inf", {"dice": 0.7}))
     assert run_subject_stage(tmp_path / "s1", "register", "s1", [], work).metrics == {"dice": 0.7}
     assert read_record(tmp_path / "s1").metrics == {"dice": 0.7}
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(InputError, match=r"has no home folder: set HOME or XDG_CACHE_HOME, or give the file itself"):
+        cache_folder()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert cache_folder() == Path("/cache/drasclr")

@@ -37,7 +37,7 @@ def plan(tmp_path_factory):
     [
         ("one", PYTHON),
         ("one-gpu", PYTHON),
-        ("four-gpus", f"{TORCHRUN} --standalone --nproc-per-node 4"),
+        ("four-gpus", f"{TORCHRUN} --standalone --local-addr 127.0.0.1 --nproc-per-node 4"),
         (
             "two-nodes",
             "srun --nodes=2 --ntasks=2 --ntasks-per-node=1 --cpus-per-task=3 --kill-on-bad-exit=1 "
