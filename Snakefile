@@ -25,7 +25,7 @@ include: "rules/common_figures.smk"
 include: "rules/common_qc.smk"
 
 
-name_the_user()
+name_user()
 plan_quickly()
 if workflow.is_main_process:
     keep_temporary_files_together()

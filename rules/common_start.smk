@@ -1,11 +1,10 @@
 """Helpers of the workflow's start - its temporary files, its results for itself. Functions only here."""
 
-import getpass
-import os
 import tempfile
 
 from snakemake.shell import shell
 
+from drasclr_core.machine import name_user
 from drasclr_core.workflow_folders import (
     clear_temporary,
     hold_results,
@@ -30,14 +29,6 @@ def own_temporary():
 def remove_what_was_left():
     """Remove the temporary files of Snakemakes that were killed; a dry run does not come here."""
     clear_temporary(TEMPORARY, own_temporary(), scripts=Path(".snakemake/scripts"))
-
-
-def name_the_user():
-    """Give this process a user's name where its number has none, as in containers: Snakemake asks for it."""
-    try:
-        getpass.getuser()
-    except (KeyError, OSError):
-        os.environ["USER"] = str(os.getuid())
 
 
 def keep_others_out():
