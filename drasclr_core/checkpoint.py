@@ -7,7 +7,6 @@ follow from the step.
 """
 
 import logging
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -39,8 +38,6 @@ def save_checkpoint(work: Path, state: State, kept: int) -> None:
     newest = work / f"checkpoint-{state['step']:09d}.pt"
     with atomic_path(newest) as path:
         torch.save(dict(state), path)
-        with path.open("rb") as file:
-            os.fsync(file.fileno())  # else a power cut could leave the name without its content
     checkpoints = _checkpoints(work)
     valid = [path for path in checkpoints if path <= newest]
     for path in set(checkpoints) - set(valid[-kept:]):

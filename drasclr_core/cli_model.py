@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from drasclr_core.io import cache_folder
+from drasclr_core.paths import cache_folder
 
 
 def fetch_weights(

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from drasclr_core.errors import InputError, QualityError, printable
-from drasclr_core.io import check_name, check_writable
+from drasclr_core.paths import check_name, check_writable
 from drasclr_core.settings import Features
 
 if TYPE_CHECKING:

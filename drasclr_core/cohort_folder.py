@@ -60,7 +60,7 @@ def import_folder(folder: str | Path, target: str | Path, *, match: str = "*", o
         if not (is_scan and fnmatchcase(path.name, match)):
             other.append(path)
         else:
-            (scans if printable(image) == image and image.isprintable() else misnamed).append(path)
+            (scans if printable(image) == image else misnamed).append(path)
     if not scans:
         raise InputError(
             f"{folder}: no scan matches {match!r}: files end in {', '.join(FORMATS)}, a folder holds DICOM files; "
@@ -76,7 +76,7 @@ def import_folder(folder: str | Path, target: str | Path, *, match: str = "*", o
         lines.append(f"  {len(persons)} scans of {len(set(persons))} persons, by names after BIDS (sub-LABEL)")
     for told, paths in {"are not used": other, "have names that no table can hold; rename them": misnamed}.items():
         if paths:
-            shown = examples(re.sub(r"[\0-\x1f\x7f]", "?", printable(path.relative_to(root))) for path in paths)
+            shown = examples(printable(path.relative_to(root)) for path in paths)
             lines.append(f"  {len(paths)} files or folders {told}: {shown}")
     return lines
 

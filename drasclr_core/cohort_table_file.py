@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from drasclr_core.errors import InputError
-from drasclr_core.io import atomic_path, check_writable
+from drasclr_core.io import atomic_path
+from drasclr_core.paths import check_writable
 
 
 def check_target(target: str | Path, overwrite: bool) -> Path:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from drasclr_core.errors import InputError, printable
-from drasclr_core.io import check_name
+from drasclr_core.paths import check_name
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 _CT_STORAGE = b"1.2.840.10008.5.1.4.1.1.2"  # CT Image Storage; the enhanced CT's starts alike

@@ -1,6 +1,7 @@
-"""The two errors that are the user's to mend; every other exception is a bug or a broken machine."""
+"""The errors that are the user's to mend; every other exception is a bug or a broken machine."""
 
 import errno
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,10 +28,29 @@ class QualityError(Exception):
         self.metrics = dict(metrics or {})
 
 
+class DamagedError(ValueError):
+    """A result of ours is no longer what was written; it excludes nobody, and the same command makes it again.
+
+    Parameters
+    ----------
+    path : path
+        The damaged file.
+    what : str
+        What is wrong with it.
+    """
+
+    def __init__(self, path: str | Path, what: str) -> None:
+        path = Path(path)
+        # A subject's folder is made as a whole.
+        whole = path.parent if (path.parent / "record.json").exists() else path
+        super().__init__(f"{path} is damaged ({what}): remove {whole}, and the same command makes it again.")
+
+
 _FAULTS_OF_A_PATH = {
     *(errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM),
     *(errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS),
 }
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MACHINE_WORDS = ("allocat", "out of memory", "no space left", "input/output error", "too many open files")
 
 
@@ -45,5 +65,6 @@ def is_machine_fault(error: Exception) -> bool:
 
 
 def printable(path: str | Path) -> str:
-    r"""Return a path as text that any file may hold: a byte that is not UTF-8 becomes, say, \udcfc."""
-    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    r"""Return a path as text for files and terminals: a byte that is not UTF-8 becomes \udcfc, a line break \x0a."""
+    text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)

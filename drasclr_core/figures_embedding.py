@@ -1,7 +1,6 @@
 """Subjects in two projections of their features, coloured by their labels."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from drasclr_core.embedding_map import MIN_SUBJECTS, map_subjects
 from drasclr_core.errors import InputError
 from drasclr_core.figure_specs import FigureSpec
 from drasclr_core.figures import COLOURS, GREY, SEQUENTIAL, Drawing, empty_drawing, new_figure, plain_axes
-from drasclr_core.probes import ALL_FOLDS
+from drasclr_core.probes import ALL_FOLDS, read_features
 
 MOST_CLASSES = 8
 """A label with more values than this, or with fractions, is drawn as a scale."""
@@ -46,7 +45,7 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     InputError
         If the run has features per fold, or too few subjects.
     """
-    features = pd.read_parquet(Path(paths["features"]) / "features.parquet")
+    features = read_features(paths["features"])
     if set(features["fold"]) != {ALL_FOLDS}:
         raise InputError(f"{spec.run} has other features in each fold: an embedding map needs one for all.")
     if len(features) < MIN_SUBJECTS:

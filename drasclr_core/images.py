@@ -19,8 +19,8 @@ import SimpleITK as sitk
 
 from drasclr_core import scan_checks
 from drasclr_core.dicom import read_series
-from drasclr_core.errors import InputError, is_path_fault
-from drasclr_core.io import check_name
+from drasclr_core.errors import DamagedError, InputError, is_path_fault
+from drasclr_core.paths import check_name
 from drasclr_core.scan_checks import AIR_HU, HIGHEST_HU
 from drasclr_core.scan_files import quiet_reader, read_file
 from drasclr_core.separable import cubic_spline_weights, resample_slabs, triangle_weights
@@ -167,11 +167,9 @@ def write_image(image: sitk.Image, path: str | Path) -> None:
 
 def _is_whole(path: Path, least_bytes: int) -> bool:
     """Return whether a gzip file holds so many bytes, all of its checksums right."""
-    total = 0
     try:
         with gzip.open(path) as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                total += len(chunk)
+            total = sum(len(chunk) for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""))
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return False
     return total >= least_bytes
@@ -188,7 +186,15 @@ def _holds(path: str | Path, array: npt.NDArray[Any]) -> bool:
 
 
 def read_image(path: str | Path) -> sitk.Image:
-    """Read an image that this pipeline wrote: voxels and geometry, no header text."""
+    """Read an image that this pipeline wrote: voxels and geometry, no header text.
+
+    Raises
+    ------
+    DamagedError
+        If its checksum, at which ITK does not look, is not that of its voxels.
+    """
+    if str(path).endswith(".gz") and not _is_whole(Path(path), 1):
+        raise DamagedError(path, "its checksum is not that of its content")
     return without_text(sitk.ReadImage(str(path)))
 
 

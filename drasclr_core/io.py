@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +17,7 @@ from secrets import token_hex
 from typing import Any
 
 from drasclr_core import __version__
-from drasclr_core.errors import InputError, QualityError, is_path_fault, printable
+from drasclr_core.errors import DamagedError, InputError, QualityError
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +25,8 @@ RECORD = "record.json"
 CT, LUNGS, TRANSFORM = "ct.nii.gz", "lungs.nii.gz", "atlas_to_subject.mat"
 """What the stages ingest, segment and register write beside their record (a phantom's folder holds the first two)."""
 
+_UMASK = os.umask(0)  # asked for once: to ask is to change it for a moment, for all threads
+os.umask(_UMASK)
 _OF_PATH = re.compile(r"\.\d+$")  # what precedes a path's name while it is written: the process
 
 
@@ -50,7 +51,7 @@ class Record:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; move it there only if the block succeeds.
+    """Yield a temporary path beside `path`; move it there only if the block succeeds, and its content is on the disk.
 
     What a killed writer of the same path has left is removed: there is one at a time.
     """
@@ -63,6 +64,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield partial
+        _to_disk(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -84,18 +86,27 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_partials(path)
     partial = _beside(path)
-    partial.chmod(0o777 & ~_umask())
+    partial.chmod(0o777 & ~_UMASK)
     made = os.open(partial, os.O_RDONLY)  # while it is open no other folder gets its number
     try:
         yield partial
         if not (partial.exists() and os.path.samestat(partial.stat(), os.fstat(made))):
             raise RuntimeError(f"{partial} was removed while it was written: does another job write {path} too?")
+        for file in partial.rglob("*"):
+            _to_disk(file)
         if path.exists():
             os.replace(path, _beside(path))  # aside: an older result is never seen half removed
         os.replace(partial, path)
     finally:
         os.close(made)
         _remove_partials(path)
+
+
+def _to_disk(path: Path) -> None:
+    """Have a file's content written: a power cut could else leave its name without it, which counts as done."""
+    if path.is_file():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _beside(path: Path) -> Path:
@@ -110,31 +121,6 @@ def _remove_partials(path: Path) -> None:
             shutil.rmtree(gone, ignore_errors=True)
 
 
-def check_name(path: Path) -> None:
-    """Refuse a path that is not UTF-8, as those from old archives: SimpleITK would end the whole process.
-
-    Raises
-    ------
-    InputError
-        Of such a path.
-    """
-    if printable(path) != str(path):
-        raise InputError(f"{printable(path)}: the name is not UTF-8: rename the file or its folder.")
-
-
-def check_writable(path: Path) -> None:
-    """Refuse a file or folder that could not be written, before the work for it is done; missing parents are made.
-
-    Raises
-    ------
-    InputError
-        If `path` is a folder, or lies in one that may not be written to.
-    """
-    above = next((parent for parent in path.absolute().parents if parent.exists()), path)
-    if path.is_dir() or not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
-        raise InputError(f"{path} cannot be written: give a new name in a folder that may be written to.")
-
-
 def write_json(path: str | Path, content: Any) -> None:
     """Write `content` as indented JSON, atomically; NaN is refused because JSON has none."""
     with atomic_path(path) as partial:
@@ -142,27 +128,17 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Return the content of a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
-def cache_folder() -> Path:
-    """Return the user's folder for downloads: ``$XDG_CACHE_HOME/drasclr``, or ``~/.cache/drasclr``.
+    """Return the content of a JSON file of ours.
 
     Raises
     ------
-    InputError
-        If the user has no home, as in some containers.
+    DamagedError
+        If it cannot be parsed.
     """
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "drasclr"
     try:
-        return Path.home() / ".cache" / "drasclr"
-    except RuntimeError:
-        raise InputError(
-            "This user has no home folder: set HOME or XDG_CACHE_HOME, or give the file itself (--target of "
-            "fetch-weights, --lung-weights of embed, detect and qc)."
-        ) from None
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(path, f"no JSON: {error}") from error
 
 
 def file_sha256(path: str | Path) -> str:
@@ -171,31 +147,14 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def readable_size(path: str | Path) -> int | None:
-    """Return the bytes of a file, or the entries of a folder; None where there is none that this user may read.
-
-    Raises
-    ------
-    OSError
-        If the machine is at fault, such as a lost disk: nothing is known of the file then.
-    """
-    try:
-        status = os.stat(path)
-        is_folder = stat.S_ISDIR(status.st_mode)
-        if not os.access(path, os.R_OK | os.X_OK if is_folder else os.R_OK):
-            return None
-        return len(os.listdir(path)) if is_folder else status.st_size
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if not is_path_fault(error):
-            raise
-        return None
-
-
 def read_record(folder: str | Path) -> Record:
     """Return the record of a per-subject stage folder."""
-    return Record(**read_json(Path(folder) / RECORD))
+    path = Path(folder) / RECORD
+    content = read_json(path)
+    try:
+        return Record(**content)
+    except TypeError as error:
+        raise DamagedError(path, f"no record: {error}") from error
 
 
 def write_record(folder: str | Path, record: Record) -> None:
@@ -245,6 +204,8 @@ def run_subject_stage(
                 metrics = error.metrics if isinstance(error, QualityError) else {}
                 logger.warning("%s excluded by %s: %s", participant_id, stage, reason)
                 _empty(partial)
+            except DamagedError:
+                raise  # of a stage before: it names its remedy
             except Exception as error:
                 error.add_note(
                     f"{participant_id} failed in {stage}. If it does every time, leave it out: give a reason in the "
@@ -279,9 +240,3 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

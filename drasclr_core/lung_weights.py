@@ -8,7 +8,8 @@ from pathlib import Path
 from types import ModuleType
 
 from drasclr_core.errors import InputError
-from drasclr_core.io import atomic_path, cache_folder, check_writable, file_sha256
+from drasclr_core.io import atomic_path, file_sha256
+from drasclr_core.paths import cache_folder, check_writable
 
 logger = logging.getLogger(__name__)
 

@@ -8,17 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import SimpleITK as sitk
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from drasclr_core import __version__
-from drasclr_core.encoder import FEATURES, Encoder
+from drasclr_core.documents import raise_faults, schema_faults
+from drasclr_core.encoder import FEATURES, PATCH_SIZE, Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.images import read_image
-from drasclr_core.io import atomic_path, check_name, file_sha256, read_json, write_json
+from drasclr_core.io import atomic_path, file_sha256, read_json, write_json
 from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.paths import check_name
 from drasclr_core.settings import Features, PretrainSettings
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ DETECTOR = "detector.json"
 """What a folder of detectors holds in place of the others."""
 
 _PARTS = (WEIGHTS, DESCRIPTION, LANDMARKS, ATLAS)
+_MOST_CODE = 10.0  # in the atlas codes are within 1
 _DESCRIBED = (WEIGHTS, LANDMARKS, ATLAS)
 
 
@@ -193,16 +197,19 @@ def load_model(folder: str | Path, features: Features = "last") -> Model:
         if not (folder / name).is_file():
             raise InputError(f"{folder} is not a model folder: it has no {name}. {_instead_of(folder)}")
     sums = _checked_sums(folder)
-    description, landmarks = (_read(folder / name) for name in (DESCRIPTION, LANDMARKS))
+    description = _read(folder / DESCRIPTION)
+    raise_faults(str(folder / DESCRIPTION), schema_faults(description, "model"))
     try:
         encoder = Encoder(**description["architecture"])
         encoder.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError, TypeError, KeyError) as error:
+    except (SafetensorError, RuntimeError) as error:
         raise InputError(
             f"{folder / WEIGHTS} does not hold the encoder that {DESCRIPTION} describes: {error}"
         ) from error
+    if not all(bool(tensor.isfinite().all()) for tensor in encoder.state_dict().values()):
+        raise InputError(f"{folder / WEIGHTS} holds NaN or infinity: its training diverged; give another model.")
     encoder.features = features
-    return Model(encoder.eval(), LandmarkGrid.from_json(landmarks), description, folder, sums)
+    return Model(encoder.eval(), _read_grid(folder / LANDMARKS), description, folder, sums)
 
 
 def load_model_to(folder: str | Path, device: str, threads: int | None = None, features: Features = "last") -> Model:
@@ -261,6 +268,25 @@ def _checked_sums(folder: Path) -> dict[str, str]:
                 f"{expected.get(name, 'nothing of it')}. Copy the whole folder again."
             )
     return found
+
+
+def _read_grid(path: Path) -> LandmarkGrid:
+    """Return the landmarks, once they are such as an encoder can look at."""
+    content = _read(path)
+    try:
+        grid = LandmarkGrid.from_json(content)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    numbers = np.concatenate([grid.points_mm.ravel(), grid.codes.ravel()])
+    if grid.patch_size != PATCH_SIZE:
+        raise InputError(
+            f"{path}: patch_size is {grid.patch_size}, but the encoder takes {PATCH_SIZE}: give its landmarks."
+        )
+    if not np.isfinite(numbers).all() or np.abs(grid.codes).max() > _MOST_CODE:
+        raise InputError(
+            f"{path}: a point or code is no number, or a code beyond {_MOST_CODE:g}: copy the folder again."
+        )
+    return grid
 
 
 def _read(path: Path) -> Any:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from drasclr_core import __version__
 from drasclr_core.collapse import embedding_warnings
-from drasclr_core.errors import InputError
+from drasclr_core.errors import DamagedError, InputError
 from drasclr_core.io import RECORD, read_json
 from drasclr_core.metrics import METRICS, mean_and_sd
 from drasclr_core.persons import person_indices, person_notes, table_persons
@@ -184,6 +184,23 @@ def _evaluate_fold(
         "penalty": penalty,
         "converged": converged,
     }
+
+
+def read_features(folder: str | Path) -> pd.DataFrame:
+    """Return the features of a run's subjects, as of ``features.parquet``.
+
+    Raises
+    ------
+    DamagedError
+        If the file is no Parquet file any more.
+    """
+    path = Path(folder) / "features.parquet"
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise DamagedError(path, "no Parquet file") from error
 
 
 def provenance_of(features: str | Path) -> dict[str, Any]:

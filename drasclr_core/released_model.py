@@ -10,10 +10,11 @@ import SimpleITK as sitk
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.images import without_text, write_image
-from drasclr_core.io import atomic_directory, check_name, check_writable, file_sha256
+from drasclr_core.io import atomic_directory, file_sha256
 from drasclr_core.landmark_files import load_corners
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.model_folder import ATLAS, write_model
+from drasclr_core.paths import check_name, check_writable
 from drasclr_core.released import load_released_encoder
 from drasclr_core.scan_files import read_file
 

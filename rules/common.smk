@@ -12,7 +12,7 @@ from drasclr_core.config import (
     studied_cohorts,
 )
 from drasclr_core.errors import InputError
-from drasclr_core.io import readable_size
+from drasclr_core.paths import readable_size
 from drasclr_core.study import cohort_rows, read_config
 
 

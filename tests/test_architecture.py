@@ -13,7 +13,7 @@ CORE = ROOT / "drasclr_core"
 # A module imports only its own level or lower; `cli` calls all of them. A module that is not named here takes the
 # level of the word before its first underscore (`phantom_labels` that of `phantom`).
 LEVELS = {
-    0: "errors io documents collapse config recipes training_faults experiments figure_specs tasks settings flow "
+    0: "errors io paths documents collapse config recipes training_faults experiments figure_specs tasks settings flow "
     "work_folder sizes workflow_folders machine code_content",
     1: "phantom cohort persons folds subject atlas images scan separable dicom lungs lung airways ct_metrics "
     "registration boxes masks landmarks landmark patches histograms disease",

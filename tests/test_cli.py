@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from drasclr_core import __version__
 from drasclr_core.cli import app
 from drasclr_core.errors import InputError
-from drasclr_core.io import cache_folder
+from drasclr_core.paths import cache_folder
 
 
 def drasclr(*arguments):

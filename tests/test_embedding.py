@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 import zarr
+from scan_model import PROVENANCE
 from toy_bank import toy_bank, toy_grid
 
 from drasclr_core import embedding
@@ -33,7 +34,7 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     atlas = folder.parent / "atlas.nii.gz"
     atlas.write_bytes(b"a mask, which is copied only")
-    save_model(folder, initial_encoder(SETTINGS).eval(), toy_grid(), SETTINGS, {"preprocess": {}}, atlas)
+    save_model(folder, initial_encoder(SETTINGS).eval(), toy_grid(), SETTINGS, PROVENANCE, atlas)
     return folder
 
 

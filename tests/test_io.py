@@ -6,16 +6,8 @@ from pathlib import Path
 import pytest
 
 from drasclr_core.errors import InputError, QualityError
-from drasclr_core.io import (
-    atomic_directory,
-    atomic_path,
-    cache_folder,
-    read_json,
-    read_record,
-    readable_size,
-    run_subject_stage,
-    write_json,
-)
+from drasclr_core.io import atomic_directory, atomic_path, read_json, read_record, run_subject_stage, write_json
+from drasclr_core.paths import cache_folder, readable_size
 
 
 def write_and_fail(path, broken):

@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from scan_model import PROVENANCE
 from toy_bank import toy_bank
 
 from drasclr_core import pretraining
@@ -41,7 +42,7 @@ def job(tmp_path, monkeypatch):
         banks[:] = [replace(toy_bank(), sha256=each) for each in patches]
         stop[:] = [True] * stopped
         small = {"epochs": 0, "feature_dim": 8, "num_experts": 2, "cpu_threads": 1, "device": "cpu", **settings}
-        return pretrain_to_folder("bank.zarr", "mask.nii.gz", Path("model"), PretrainSettings(**small), {"a": 1})
+        return pretrain_to_folder("bank.zarr", "mask.nii.gz", Path("model"), PretrainSettings(**small), PROVENANCE)
 
     return run, trainings
 

@@ -35,7 +35,7 @@ def run(main, snakemake=None):
         main(make_job(fields))
     except Exception as error:
         logging.exception("failed")
-        if type(error).__name__ not in ("InputError", "QualityError"):
+        if type(error).__name__ not in ("InputError", "QualityError", "DamagedError"):
             raise
         raise SystemExit(str(error)) from None  # the user's to mend: no traceback on the terminal
 

@@ -3,18 +3,17 @@
 import logging
 from pathlib import Path
 
-import pandas as pd
 from _job import run
 
 from drasclr_core.cohort import validate_participants
 from drasclr_core.folds import read_folds
 from drasclr_core.io import write_json
-from drasclr_core.probes import evaluate_task, provenance_of
+from drasclr_core.probes import evaluate_task, provenance_of, read_features
 
 
 def main(job):
     participants, folds = validate_participants(job.input.participants), read_folds(job.input.folds)
-    features = pd.read_parquet(Path(job.input.features) / "features.parquet")
+    features = read_features(job.input.features)
     record = provenance_of(job.input.features)
     common = {"run": job.wildcards.run, "readout": job.params.readout, "seed": job.params.seed}
     for path in map(Path, job.output.evaluations):

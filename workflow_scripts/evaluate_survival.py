@@ -1,14 +1,11 @@
 """Predict survival from a run's features, clinical columns and confounders, fold by fold."""
 
-from pathlib import Path
-
-import pandas as pd
 from _job import run
 
 from drasclr_core.cohort import validate_participants
 from drasclr_core.folds import read_folds
 from drasclr_core.io import write_json
-from drasclr_core.probes import provenance_of
+from drasclr_core.probes import provenance_of, read_features
 from drasclr_core.survival import evaluate_survival
 
 
@@ -16,7 +13,7 @@ def main(job):
     evaluation = evaluate_survival(
         job.wildcards.variant,
         validate_participants(job.input.participants),
-        pd.read_parquet(Path(job.input.features) / "features.parquet"),
+        read_features(job.input.features),
         read_folds(job.input.folds),
         run=job.wildcards.run,
         seed=job.params.seed,

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hostile_case import clean_ct
 from hostile_run import ordinary_user
+from scan_model import PROVENANCE
 from toy_bank import toy_grid
 from volumes import saved
 from workflow_run import ROOT
@@ -146,7 +147,7 @@ def _model(folder, sums=True):
     """Write a model folder; return the path of its weights."""
     (folder / "model").mkdir()
     (folder / "atlas.nii.gz").write_bytes(b"a mask")
-    save_model(folder / "model", initial_encoder(_SETTINGS), toy_grid(), _SETTINGS, {}, folder / "atlas.nii.gz")
+    save_model(folder / "model", initial_encoder(_SETTINGS), toy_grid(), _SETTINGS, PROVENANCE, folder / "atlas.nii.gz")
     if not sums:
         (folder / "model" / SUMS).unlink()
     return folder / "model" / WEIGHTS
