@@ -69,8 +69,18 @@ for command in (cli_scan.embed, cli_scan.detect, cli_scan.qc, cli_model.import_r
     app.command()(command)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Anatomy-aware features from lung CT (DrasCLR).
 
     Exit status:
@@ -92,7 +102,7 @@ def main() -> None:
 
 @app.command()
 def version() -> None:
-    """Print the version."""
+    """Print the version, as --version does."""
     typer.echo(__version__)
 
 

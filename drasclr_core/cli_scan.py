@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,7 +71,7 @@ def embed(
         found[scan] = reader.embed(scan, progress)
         return found[scan].metrics
 
-    outcomes = run_scans(scans, work)
+    outcomes = run_scans(scans, work, as_json)
     files: dict[str, str] = {}
     fault = None
     if found:
@@ -109,7 +112,7 @@ def detect(
     def work(scan: str, progress: Callable[[str], None]) -> dict[str, Any]:
         return detect_scan(reader, ensembles, scan, output, progress, stride=stride, probability=probability)
 
-    outcomes = run_scans([scan], work)
+    outcomes = run_scans([scan], work, as_json)
     files = {"image": str(output)} if outcomes[0].status == "ok" else {}
     report(outcomes, files, as_json)
 
@@ -144,7 +147,8 @@ def qc(
         from drasclr_core.qc_scan import check_and_draw
 
         check = partial(check_and_draw, picture=picture, reader=reader)
-    report(run_scans(scans, check), {"picture": str(picture)} if picture and picture.exists() else {}, as_json)
+    outcomes = run_scans(scans, check, as_json)
+    report(outcomes, {"picture": str(picture)} if picture and picture.exists() else {}, as_json)
 
 
 def scan_reader(
@@ -172,35 +176,49 @@ def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
     Raises
     ------
     InputError
-        If its name is not UTF-8, the suffix is none of `suffixes`, or it cannot be written.
+        If its name is not UTF-8, the suffix is none of `suffixes`, its folder is not there, or it cannot be written.
     """
     check_name(path)
+    if not path.parent.exists():
+        raise InputError(f"{path}: there is no folder {path.parent}: mkdir -p {shlex.quote(str(path.parent))}")
     if not path.name.endswith(suffixes):
         raise InputError(f"{path}: the suffix says the format; give {' or '.join(suffixes)}.")
     check_writable(path)
 
 
-def run_scans(scans: list[str], work: Callable[[str, Callable[[str], None]], dict[str, Any]]) -> list[Outcome]:
+def run_scans(
+    scans: list[str], work: Callable[[str, Callable[[str], None]], dict[str, Any]], quiet: bool
+) -> list[Outcome]:
     """Call work(scan, progress) for each scan; one that is refused, or fails, does not keep the others from it.
+
+    Unless it is to be `quiet`, a line is printed as each ends.
 
     Raises
     ------
     InputError
-        If a scan is named twice.
+        If a scan is named twice, or is not there.
     """
     if twice := sorted({scan for scan in scans if scans.count(scan) > 1}):
         raise InputError(f"named twice: {', '.join(twice)}: name each scan once.")
+    if absent := [printable(scan) for scan in scans if not os.path.lexists(scan)]:
+        raise InputError(f"no such file or folder: {', '.join(absent)}: correct the path to the scan.")
+    outcomes = []
     with _shown(len(scans)) as progress:
-        return [_attempt(scan, work, progress) for scan in scans]
+        for scan in scans:
+            outcomes.append(_attempt(scan, work, progress))
+            if not quiet:
+                typer.echo(_line(outcomes[-1]))
+                sys.stdout.flush()  # else a pipe or a file shows nothing until the end
+    return outcomes
 
 
 def report(outcomes: list[Outcome], files: dict[str, str], as_json: bool, fault: str | None = None) -> None:
-    """Print what became of the scans, where the results are and why they could not be written; exit accordingly."""
+    """Print where the results are and why they could not be written, as JSON also what became of the scans; exit so."""
     if as_json:
         typer.echo(json.dumps({"files": files, "scans": [asdict(outcome) for outcome in outcomes]}, allow_nan=False))
     else:
-        for line in [*map(_line, outcomes), *(f"{name}: {path}" for name, path in files.items())]:
-            typer.echo(line)
+        for name, path in files.items():
+            typer.echo(f"{name}: {path}")
     states = {outcome.status for outcome in outcomes}
     if fault is not None:
         typer.echo(f"Error: {fault}", err=True)

@@ -131,7 +131,7 @@ def to_hu(scan: str, values: npt.NDArray[np.generic]) -> npt.NDArray[np.int16]:
         If a voxel is NaN or infinite, or the values cannot be those of a chest CT (see `check_hu`).
     """
     hu = np.empty(values.shape, dtype=np.int16)
-    constant = np.zeros(len(values), dtype=bool)
+    constant, repeated = (np.zeros(len(values), dtype=bool) for _ in range(2))
     counts = np.zeros(HISTOGRAM_BINS, dtype=np.int64)
     for index, stored in enumerate(values):
         check_finite(scan, stored, stored.size, index * stored.size)
@@ -140,13 +140,15 @@ def to_hu(scan: str, values: npt.NDArray[np.generic]) -> npt.NDArray[np.int16]:
         counts += np.bincount(bins.ravel(), minlength=HISTOGRAM_BINS)
         hu[index] = np.clip(rounded, AIR_HU, HIGHEST_HU)
         constant[index] = bool((hu[index] == hu[index, 0, 0]).all())
-        if index and not constant[index] and np.array_equal(hu[index], hu[index - 1]):
-            raise InputError(
-                f"{scan}: slice {index} is slice {index - 1} once more, voxel by voxel, which noise lets no scan be: "
-                "export or convert the original scan again."
-            )
+        repeated[index] = bool(index) and not constant[index] and np.array_equal(hu[index], hu[index - 1])
     check_hu(scan, counts)
     _check_blank(scan, constant, hu[:, 0, 0])
+    if 0 < repeated.sum() < len(hu) - 1:
+        first = int(np.flatnonzero(repeated)[0])
+        raise InputError(
+            f"{scan}: {int(repeated.sum())} slices are the one before once more, voxel by voxel, which noise lets no "
+            f"scan be (slice {first} is slice {first - 1}): export or convert the original scan again."
+        )
     return hu
 
 

@@ -65,8 +65,8 @@ def pretrain(
     -------
     (Encoder, bool) or None
         The trained encoder in evaluation mode on the CPU, and whether this process is the one to save it. None
-        where the training stopped before its end, with a checkpoint written: on SIGTERM, or `margin_minutes` before
-        its time limit.
+        where the training stopped before its end, with a checkpoint written: on SIGTERM or Ctrl-C, or `margin_minutes`
+        before its time limit.
 
     Raises
     ------
@@ -140,7 +140,8 @@ class _Loop:
                 if stopping and self.step < self.steps:
                     self.save()
                     self.processes.wait()  # torchrun ends the leader soon after another process has ended
-                    logger.warning("stopped with a checkpoint at step %d of %d", self.step, self.steps)
+                    told = "stopped with a checkpoint at step %d of %d: the same command goes on"
+                    logger.warning(told, self.step, self.steps)
                     return False
                 # No process waits here: each has its own clock, and not all would come at the same step.
                 if time.monotonic() - saved > 60 * self.settings.checkpoint_minutes:
@@ -241,17 +242,18 @@ class _Stop:
 
 @contextmanager
 def _stop_requests(deadline: float) -> Iterator[_Stop]:
-    """Note SIGTERM instead of dying of it, so that the step in hand ends and is saved."""
+    """Note SIGTERM and Ctrl-C instead of dying of them, so that the step in hand ends and is saved."""
     stop = _Stop(deadline)
 
     def note(signum: int, frame: object) -> None:
         stop.requested = True
 
-    before = signal.signal(signal.SIGTERM, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _device(settings: PretrainSettings) -> torch.device:

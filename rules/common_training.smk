@@ -36,10 +36,10 @@ def upkeep(wildcards):
 def launcher(wildcards):
     """Return the shell's words before the training's script.
 
-    A cluster sends SIGTERM to every process of a job. The training ends in order then; the shell and tee, which writes
-    the log, would die at once and break it off, so they are told to ignore it.
+    A cluster sends SIGTERM to every process of a job, Ctrl-C sends SIGINT. The training ends in order then; the shell and
+    tee, which writes the log, would die at once and break it off, so they are told to ignore both.
     """
-    return f"trap '' TERM; {start_of_training(wildcards)}"
+    return f"trap '' TERM INT; {start_of_training(wildcards)}"
 
 
 def start_of_training(wildcards):

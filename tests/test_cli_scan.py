@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -93,6 +94,8 @@ def test_a_missing_lung_is_told_of_and_no_cause_to_refuse(place, tmp_path):
     [
         (["-o", "f.txt"], r"f.txt: the suffix says the format; give .parquet or .csv"),
         (["-o", "good.nii.gz/f.csv"], "cannot be written"),
+        (["-o", "no/such dir/f.csv"], "there is no folder no/such dir: mkdir -p 'no/such dir'"),
+        (["missing.nii.gz", "also/missing", "-o", "f.csv"], "no such file or folder: missing.nii.gz, also/missing"),
         (["-o", "f.csv", "--device", "tpu"], "give auto, cpu or cuda"),
         (["good.nii.gz", "-o", "f.csv"], "named twice: good.nii.gz"),
         (["-o", "f.csv", "--model", "."], "not a model folder"),
@@ -112,15 +115,18 @@ def test_a_failure_that_is_not_the_scans_keeps_the_others(place, tmp_path, monke
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(embedding_scan, "segment", fail)
-    result = drasclr("qc", place / "good.nii.gz", place / "missing.nii.gz", "--json")
+    (tmp_path / "empty.nii.gz").touch()
+    result = drasclr("qc", place / "good.nii.gz", tmp_path / "empty.nii.gz", "--json")
     states = {scan["status"]: scan["reason"] for scan in json.loads(result.stdout)["scans"]}
     assert states["failed"] == "RuntimeError: a bug"
-    assert states["refused"].startswith("no such file")
+    assert states["refused"].startswith("the file is empty")
     assert result.exit_code == 1
 
 
-def test_a_name_that_is_not_utf_8_costs_no_other_scan(place):
+def test_a_name_that_is_not_utf_8_costs_no_other_scan(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     odd = os.fsdecode(b"M\xfcller.nii.gz")
+    Path(odd).touch()
     result = drasclr("qc", odd, place / "bad.nii.gz")
     assert result.exit_code == 3
     first, second = result.stdout.splitlines()

@@ -40,9 +40,11 @@ def test_a_refused_scan_is_drawn_as_far_as_it_came(place, tmp_path):
 
 def test_a_scan_that_cannot_be_read_leaves_no_other_ones_picture(place, tmp_path):
     (tmp_path / "scan.png").write_bytes(b"an older one")
-    result = qc(place / "missing.nii.gz", "--picture", tmp_path / "scan.png")
+    empty = tmp_path / "empty.nii.gz"
+    empty.touch()
+    result = qc(empty, "--picture", tmp_path / "scan.png")
     assert (result.exit_code, len(result.stdout.splitlines())) == (3, 1)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [empty]
 
 
 @pytest.mark.parametrize(

@@ -366,5 +366,5 @@ def test_a_slice_that_repeats_the_one_before_is_named(ct, tmp_path, places):
     values = array_of(ct).copy()
     for place in places:
         values[place] = values[place - 1]
-    with pytest.raises(InputError, match=f"slice {places[0]} is slice {places[0] - 1} once more"):
+    with pytest.raises(InputError, match=rf"slices are .*\(slice {places[0]} is slice {places[0] - 1}\)"):
         read_ct(saved(image_like(ct, values), tmp_path / "scan.nii.gz"))

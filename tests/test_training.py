@@ -57,13 +57,15 @@ def test_same_seed_same_weights_another_seed_others(undisturbed, tmp_path):
     assert not same(pretrain(toy_bank(), changed(seed=1, epochs=1), tmp_path / "b")[0], undisturbed[0])
 
 
-@pytest.mark.parametrize("stop_at", [1, 8, 11])
-def test_stopped_by_sigterm_and_run_again_it_ends_the_same(undisturbed, tmp_path, monkeypatch, stop_at):
+@pytest.mark.parametrize(
+    ("stop_at", "number"), [(1, signal.SIGTERM), (8, signal.SIGTERM), (11, signal.SIGTERM), (5, signal.SIGINT)]
+)
+def test_asked_to_stop_and_run_again_it_ends_the_same(undisturbed, tmp_path, monkeypatch, stop_at, number):
     make_views = training.make_views
 
     def make_views_and_stop(patches, settings, processes, step, device):
         if step == stop_at - 1:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return make_views(patches, settings, processes, step, device)
 
     monkeypatch.setattr(training, "make_views", make_views_and_stop)

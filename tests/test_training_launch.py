@@ -51,7 +51,7 @@ def plan(tmp_path_factory):
     ],
 )
 def test_the_command_that_starts_a_training(plan, run, expected):
-    assert plan[run][1] == shlex.split(f"trap '' 'TERM;' {expected}")
+    assert plan[run][1] == shlex.split(f"trap '' TERM 'INT;' {expected}")
 
 
 @pytest.mark.parametrize(

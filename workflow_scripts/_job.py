@@ -20,16 +20,14 @@ SECTIONS = ("input", "output", "params", "wildcards", "resources")
 
 
 def run(main, snakemake=None):
-    """Call main(job) for Snakemake's job, or for the JSON arguments of the command line, merged.
-
-    A job's log begins with its JSON: ``python workflow_scripts/NAME.py '<json>'`` runs it again.
-    """
+    """Call main(job) for Snakemake's job, or for the command line's JSON, such as a job's log begins with, merged."""
     fields = _fields_of(snakemake) if snakemake else {k: v for arg in sys.argv[1:] for k, v in json.loads(arg).items()}
     log = {"filename": snakemake.log[0], "filemode": "w"} if snakemake else {}
     logging.basicConfig(level="INFO", format="%(asctime)s %(message)s", **log)
     logging.captureWarnings(True)
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(fields.get("threads", 1))  # ITK would take every core
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by default nothing would be cleaned up
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the shell of a training has it ignored
     logging.info("%s", json.dumps(fields))
     try:
         main(make_job(fields))
