@@ -129,7 +129,7 @@ def plan(
 
     content = read_yaml(config)
     if subjects is None:
-        content = check_study(content, cache(partial(cohort_rows, content))).config
+        content = check_study(content, cache(partial(cohort_rows, content)))
         sizes = cohort_sizes(content)
     else:  # of a cohort whose table need not be there yet
         check_config(content)

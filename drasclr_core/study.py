@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +17,6 @@ from drasclr_core.recipes import with_recipe
 
 Rows = Mapping[str, Mapping[str, str]]
 """Participant id -> row of the participants table; of a phantom an empty row."""
-
-
-@dataclass(frozen=True)
-class Study:
-    """A checked study.
-
-    Attributes
-    ----------
-    config : dict
-        With the recipe of its trainings chosen.
-    persons : dict
-        Cohort -> participant id -> person, where somebody has several scans; None where each participant is one.
-    """
-
-    config: Config
-    persons: dict[str, dict[str, str] | None]
 
 
 def read_config(files: Iterable[str | Path], given: Mapping[str, Any]) -> Config:
@@ -78,7 +61,7 @@ def cohort_rows(config: Config, cohort: str) -> dict[str, dict[str, str]]:
     return {row["participant_id"]: row for row in read_checked_rows(source["participants"])}
 
 
-def check_study(config: Config, rows: Callable[[str], Rows]) -> Study:
+def check_study(config: Config, rows: Callable[[str], Rows]) -> Config:
     """Check a configuration, and it against the tables of the cohorts in use.
 
     Parameters
@@ -87,6 +70,11 @@ def check_study(config: Config, rows: Callable[[str], Rows]) -> Study:
         As read from its file; not changed.
     rows : callable
         Cohort -> its rows, as of `cohort_rows`.
+
+    Returns
+    -------
+    dict
+        The configuration, with the recipe of its trainings chosen.
 
     Raises
     ------
@@ -101,11 +89,17 @@ def check_study(config: Config, rows: Callable[[str], Rows]) -> Study:
     participants = {
         cohort: {name: row.get("exclude_reason", "") for name, row in rows(cohort).items()} for cohort in cohorts
     }
-    persons = {cohort: _shared_persons(rows(cohort)) for cohort in cohorts}
+    persons = {cohort: shared_persons(rows(cohort)) for cohort in cohorts}
     trained = {cohort: sum(not why for why in participants[cohort].values()) for cohort in studied_cohorts(config)}
     config = with_recipe(config, trained)
     check_participants(config, participants, persons)
-    return Study(config, persons)
+    return config
+
+
+def shared_persons(rows: Rows) -> dict[str, str] | None:
+    """Return participant id -> person of a cohort in which somebody has several scans; else None, for each is one."""
+    persons = persons_of(rows, (row.get("person") for row in rows.values()))
+    return persons if are_shared(persons) else None
 
 
 def _faults(read: Callable[[str], object], cohorts: Iterable[str]) -> list[str]:
@@ -128,11 +122,6 @@ def _lost_weights(config: Config) -> list[str]:
     if settings["method"] != "lungmask" or Path(settings["weights"]).is_file():
         return []
     return [f"segmentation.weights: there is no file {settings['weights']}: fetch it with drasclr fetch-weights."]
-
-
-def _shared_persons(rows: Rows) -> dict[str, str] | None:
-    persons = persons_of(rows, (row.get("person") for row in rows.values()))
-    return persons if are_shared(persons) else None
 
 
 def _raise(faults: list[str]) -> None:

@@ -11,7 +11,7 @@ from workflow_run import DEFAULT, ROOT, changed, snakemake
 
 from drasclr_core.cli import app
 from drasclr_core.errors import InputError
-from drasclr_core.study import check_study, cohort_rows, read_config
+from drasclr_core.study import check_study, cohort_rows, read_config, shared_persons
 
 SEEDED = """\
 participant_id,image,FEV1pp,fev1_fvc,gold,cle,died,followup_days,exclude_reason,person
@@ -89,9 +89,10 @@ def test_a_sound_study_is_returned_with_its_recipe_and_persons(tmp_path):
     text = "participant_id\timage\tperson\n" + "".join(f"p{i}\tp{i}.nii.gz\t{'same' * (i < 2)}\n" for i in range(12))
     (tmp_path / "clinic.tsv").write_text(text, encoding="utf-8")
     study = check_study(config, lambda cohort: cohort_rows(config, cohort))
-    assert study.config["pretrain"]["recipe"] == "small"
-    assert study.persons["clinic"]["p0"] == study.persons["clinic"]["p1"] != study.persons["clinic"]["p2"]
-    assert study.persons["phantom"] is None
+    assert study["pretrain"]["recipe"] == "small"
+    persons = shared_persons(cohort_rows(config, "clinic"))
+    assert persons["p0"] == persons["p1"] != persons["p2"]
+    assert shared_persons(cohort_rows(config, "phantom")) is None
 
 
 @pytest.mark.parametrize(
