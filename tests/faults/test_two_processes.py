@@ -20,7 +20,7 @@ def test_to_kill_the_process_group_ends_the_training_too(finished, tmp_path):
     workflow = Workflow(tmp_path / "workflow", CONFIG, None)
     shutil.copytree(finished, workflow.folder, dirs_exist_ok=True)
     shutil.rmtree(workflow.folder / MODEL)
-    process = workflow.start(workflow.folder / "start-0.txt", MODEL)
+    process = workflow.start(workflow.folder / "start-0.txt", f"{MODEL}/SHA256SUMS")
     while not any(workflow.folder.glob("work/*/checkpoint-*.pt")):
         assert process.poll() is None, (workflow.folder / "start-0.txt").read_text()
         time.sleep(0.01)
@@ -30,6 +30,6 @@ def test_to_kill_the_process_group_ends_the_training_too(finished, tmp_path):
     assert psutil.wait_procs(workflow.processes(), timeout=10)[1] == []
 
     workflow.unlock()
-    assert "resumed at step" in succeeded(workflow.run(MODEL))
+    assert "resumed at step" in succeeded(workflow.run(f"{MODEL}/SHA256SUMS"))
     assert (workflow.folder / MODEL / "encoder.safetensors").exists()
     assert workflow.strays() == []
