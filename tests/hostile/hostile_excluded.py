@@ -9,7 +9,13 @@ import SimpleITK as sitk
 from hostile_case import Case, bytes_of, clean_ct, clean_lungs, file_of, header_of, with_geometry, with_values
 from volumes import array_of, saved
 
-_SPACING_X, _SIZE_X, _CODES = 80, 42, 252  # places in the header of NIfTI-1; codes of qform, sform, then quaternion
+_SPACING_X, _SIZE_X, _CODES, _OFFSET, _SFORM_X = (
+    80,
+    42,
+    252,
+    108,
+    280,
+)  # places in the header of NIfTI-1; codes of qform, sform, then quaternion
 _ZEROS = gzip.compress(bytes(1 << 20), mtime=0)  # a megabyte in a kilobyte; members may follow each other
 
 
@@ -46,6 +52,25 @@ def only_spacings(content):
 def no_matrix(content):
     """A MetaImage header without the axes."""
     return b"".join(line for line in content.splitlines(True) if not line.startswith(b"TransformMatrix"))
+
+
+def data_file(name):
+    """Return the change of a MetaImage file that names another data file."""
+    return lambda content: content.replace(b"ElementDataFile = LOCAL", b"ElementDataFile = " + name)
+
+
+def blank(hu, slices):
+    """What a decoder leaves of slices that it could not read."""
+    hu = hu.copy()
+    hu[slices] = -1024
+    return hu
+
+
+def repeated(hu):
+    """What a broken export writes."""
+    hu = hu.copy()
+    hu[31:36] = hu[30]
+    return hu
 
 
 def no_lung(hu):
@@ -184,6 +209,14 @@ VALUES = {
         file_of(with_values(lambda hu: (3 * hu).astype(np.int16))),
         reason="from -3072 to .* below air",
     ),
+    "lost-slices": Case(
+        "three slices without an image inside the scan",
+        file_of(with_values(lambda hu: blank(hu, slice(30, 33)))),
+        reason="3 slices hold one value each",
+    ),
+    "repeated-slices": Case(
+        "five slices that repeat one", file_of(with_values(repeated)), reason="5 slices are the one before once more"
+    ),
     "window": Case("window-levelled, 8 bit", file_of(with_values(window)), reason="8-bit picture of one window"),
     "no-tissue": Case(
         "no soft tissue",
@@ -230,6 +263,34 @@ GEOMETRY = {
         "NIfTI whose qform turns the patient round",
         header_of(_CODES, "<2h3f", 1, 1, 0.0, 0.0, 0.0),
         reason="qform and sform of the header differ by 180 degrees",
+    ),
+    "nan-origin": Case(
+        "NIfTI with NaN in its offset", header_of(_SFORM_X + 12, "<f", np.nan), reason="sform holds NaN or infinity"
+    ),
+    "voxels-too-early": Case(
+        "NIfTI whose voxels begin within the header",
+        header_of(_OFFSET, "<f", 0.0),
+        reason="vox_offset of the header is 0",
+    ),
+    "odd-code": Case(
+        "NIfTI with a code of orientation of 26881",
+        header_of(_CODES, "<h", 26881),
+        reason="qform_code of the header is 26881",
+    ),
+    "printf-mha": Case(
+        "MetaImage whose data file is `%s 1 65 1`",
+        bytes_of(data_file(b"%s 1 65 1"), "scan.mha", "scan.mha"),
+        reason="ElementDataFile of the header is not the plain name",
+    ),
+    "no-endian": Case(
+        "NRRD without the order of bytes",
+        bytes_of(lambda content: content.replace(b"endian: little\n", b""), "scan.nrrd", "scan.nrrd"),
+        reason="endian of the header is missing",
+    ),
+    "tail": Case(
+        "bytes behind the gzip stream",
+        bytes_of(lambda content: content + b"\r\n"),
+        reason="other bytes follow the gzip",
     ),
     "slab": Case("a slab of 12 slices", file_of(lambda ct: ct[:, :, 20:32]), reason="the volume measures"),
 }

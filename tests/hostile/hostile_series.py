@@ -3,7 +3,7 @@
 import numpy as np
 import pydicom
 import SimpleITK as sitk
-from hostile_case import Case, clean_ct
+from hostile_case import NEAR, Case, clean_ct
 from volumes import array_of, write_dicom
 
 _GEOMETRY = {"0008|0060": "CT", "0008|0008": "ORIGINAL\\PRIMARY\\AXIAL", "0020|000e": "1.2.3.1", "0020|000d": "1.2.3"}
@@ -102,6 +102,51 @@ def halve_position(item, index):
         item.ImagePositionPatient = item.ImagePositionPatient[:2]
 
 
+def one_slice(place, **values):
+    """Return the harm that sets attributes of one slice."""
+
+    def change(item, index):
+        if index == place:
+            for name, value in values.items():
+                setattr(item, name, value)
+
+    return each_slice(change)
+
+
+def unscaled(item, index):
+    """One slice that lost its rescaling."""
+    if index == 12:
+        del item.RescaleIntercept, item.RescaleSlope
+
+
+def beside_the_others(item, index):
+    """One slice of another field of view."""
+    if index == 14:
+        item.ImagePositionPatient[0] += 30
+
+
+def second_reconstruction(folder, paths):
+    """A sharp reconstruction under the same series, half a gap higher."""
+    for path in write_dicom(folder, clean_ct(), prefix="sharp", ConvolutionKernel="B80f"):
+        item = pydicom.dcmread(path)
+        item.ImagePositionPatient[2] += 2.5
+        item.save_as(path)
+
+
+def padded_as_unsigned(item, _):
+    """Outside of the field of view -2000, kept as 63536, and said so."""
+    stored = np.frombuffer(item.PixelData, "<i2").astype(np.int64).reshape(item.Rows, item.Columns).copy()
+    stored[:8, :8] = 63536
+    item.PixelRepresentation, item.PixelData = 0, stored.astype("<u2").tobytes()
+    item.add_new(0x00280120, "US", 63536)
+
+
+def empty_tags(item, _):
+    """Attributes without a value, which an export writes for unknown ones."""
+    item.add_new(0x00280008, "IS", "")
+    item.add_new(0x00180088, "DS", "0")
+
+
 def multi_frame(folder, paths):
     """All slices in one file."""
     voxels = (array_of(clean_ct()).astype(np.int32) + 1024).astype(np.int16)
@@ -134,6 +179,8 @@ ACCEPTED = {
     "dicom-mr-beside": Case("MR beside the CT", series(beside(Modality="MR"))),
     "dicom-other-files": Case("text file, DICOMDIR and hidden file beside the slices", series(other_files)),
     "dicom-mac": Case("a hidden twin of each slice, as a Mac makes them (`._NAME.dcm`)", series(apple_doubles)),
+    "dicom-padding": Case("padding of -2000 kept as unsigned, and named", series(each_slice(padded_as_unsigned)), NEAR),
+    "dicom-empty-tags": Case("NumberOfFrames without a value, SpacingBetweenSlices 0", series(each_slice(empty_tags))),
     "dicom-loop-inside": Case("link from the DICOM folder to itself", series(loop_inside)),
 }
 EXCLUDED = {
@@ -146,7 +193,9 @@ EXCLUDED = {
         series(lambda folder, paths: (folder / "copy.dcm").write_bytes(paths[20].read_bytes())),
         reason="lie where another lies already",
     ),
-    "two-series": Case("two plausible CT series", series(beside()), reason="2 series that could be the CT"),
+    "two-series": Case(
+        "two plausible CT series", series(beside(60)), reason=r"2 series that could be the CT \(slices: 64, 60\)"
+    ),
     "unreadable-slice": Case(
         "empty file among the slices",
         series(lambda folder, paths: paths[20].write_bytes(b"")),
@@ -171,6 +220,32 @@ EXCLUDED = {
         "slice with a position of two numbers",
         series(each_slice(halve_position)),
         reason=r"slice010\.dcm: ImagePositionPatient \(0020,0032\) has 2 values",
+    ),
+    "another-size": Case(
+        "slice with voxels of another size",
+        series(one_slice(11, PixelSpacing=[3.2, 3.2])),
+        reason=r"slice011\.dcm: PixelSpacing \(0028,0030\) is 3.2 x 3.2 mm, of most",
+    ),
+    "unscaled-slice": Case(
+        "slice without a rescale intercept",
+        series(each_slice(unscaled)),
+        reason=r"slice012\.dcm: has no RescaleIntercept",
+    ),
+    "inverted-slice": Case(
+        "slice that is MONOCHROME1",
+        series(one_slice(13, PhotometricInterpretation="MONOCHROME1")),
+        reason=r"slice013\.dcm: has another PhotometricInterpretation",
+    ),
+    "shifted-slice": Case(
+        "slice 30 mm beside the others",
+        series(each_slice(beside_the_others)),
+        reason=r"slice014\.dcm: .* beside the line",
+    ),
+    "left-justified": Case(
+        "12 bits kept left-justified", series(BitsStored=12), reason=r"HighBit \(0028,0102\) is 15, BitsStored"
+    ),
+    "two-reconstructions": Case(
+        "two kernels in one series", series(second_reconstruction), reason=r"the CT \(slices: 64, 64\): move the one"
     ),
     "mr": Case("MR series", series(Modality="MR"), reason="modalities found: MR"),
     "few-slices": Case(
