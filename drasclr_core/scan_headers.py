@@ -8,7 +8,7 @@ import math
 import re
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from drasclr_core.errors import InputError
 CONVERT = "convert the scan again, to .nii.gz"
 _HEADER_BYTES = _CHUNK_BYTES = 1 << 20
 _NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+_TOLD = r"[-+0-9.,eE() ]*(nan|inf)?[-+0-9.,eE() ]*"  # numbers, and what stands for none
+_MOST_TOLD = 60
 _WHOLE = r"\+?\d{1,9}"
 
 
@@ -71,7 +73,10 @@ class Header:
 
     def fault(self, name: str, wanted: str) -> InputError:
         """Return the error that a field is not what it must be."""
-        told = f"is '{self.fields[name][:40]}', not" if name in self.fields else "is missing; it should be"
+        told = "is missing; it should be"
+        if name in self.fields:
+            text = self.fields[name][:_MOST_TOLD]
+            told = f"is '{text}', not" if re.fullmatch(_TOLD, text) else "is not"  # no other text of a header is told
         return InputError(f"{self.path}: {name} of the header {told} {wanted}.")
 
     def check(self, name: str, pattern: str, wanted: str, missing: str = "") -> str:
@@ -128,10 +133,11 @@ class Header:
             status = path.stat()
         except FileNotFoundError:
             raise InputError(
-                f"{self.path}: the file {name} that holds its voxels is not beside it: was it renamed, or left behind?"
+                f"{self.path}: the file of its voxels, which its {key} names, is not beside it: was it renamed, or "
+                "left behind?"
             ) from None
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{self.path}: {name}, which its header names, is no plain file: {CONVERT}.")
+            raise InputError(f"{self.path}: what its {key} names is no plain file: {CONVERT}.")
         return path
 
 
@@ -141,12 +147,13 @@ def head_of(path: Path) -> bytes:
         return file.read(_HEADER_BYTES)
 
 
-def read_fields(path: Path, lines: Iterator[tuple[str, str]]) -> Header:
-    """Return the header of these lines, (name, text); refuse one that stands in it twice."""
+def read_fields(path: Path, lines: Iterator[tuple[str, str]], known: Collection[str]) -> Header:
+    """Return the header of these lines, (name, text); refuse one that stands in it twice, naming it if it is known."""
     fields: dict[str, str] = {}
     for name, text in lines:
         if name in fields:
-            raise InputError(f"{path}: the header has {name} twice: remove one.")
+            told = name if name in known else "a field"
+            raise InputError(f"{path}: the header has {told} twice: remove one.")
         fields[name] = text.strip(" \t")
     return Header(path, fields)
 

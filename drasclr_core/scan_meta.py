@@ -19,6 +19,7 @@ _AXES = ("TransformMatrix", "Rotation", "Orientation")
 _ORIGIN = ("Offset", "Position", "Origin")
 _ORDER = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 _ONE_NUMBER = "one real number a voxel: give the grey-scale volume"
+_READ = {*_AXES, *_ORIGIN, *_ORDER, "NDims", "DimSize", "ElementType", "ElementSpacing", "ElementSize"}
 _YES, _NO = "[Tt]rue|TRUE|1", "[Ff]alse|FALSE|0"
 
 
@@ -35,7 +36,7 @@ def read_meta(path: Path) -> Stated:
     last = re.search(rb"(?:^|\n)ElementDataFile[ \t]*=[^\n]*(?:\n|$)", head)
     if not last:
         raise InputError(f"{path}: the header lacks ElementDataFile, its last line: copy or convert the scan again.")
-    header = read_fields(path, _fields(path, head[: last.end()]))
+    header = read_fields(path, _fields(path, head[: last.end()]), _READ)
     header.check("ObjectType", "Image", "Image: give a volume", missing="Image")
     header.check_dimensions("NDims")
     kind = _KINDS[header.check("ElementType", "|".join(_KINDS), _ONE_NUMBER)]

@@ -46,7 +46,7 @@ def read_nrrd(path: Path) -> Stated:
     head = head_of(path)
     blank = re.search(rb"\n\r?\n", head)
     begin = blank.end() if blank else len(head)
-    header = read_fields(path, _fields(path, head[:begin]))
+    header = read_fields(path, _fields(path, head[:begin]), _FIELDS)
     several = r"(?i)(?!.*(vector|color|point|normal|complex|quaternion|matrix|tensor|list)).*"
     header.check("kinds", several, "one real number a voxel: give the grey-scale volume", missing="")
     header.check_dimensions("dimension")

@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 # The participants table keeps columns that it does not know; settings of which we know nothing are mistakes.
-OPEN_SCHEMAS = {"participants.schema.yaml"}
+OPEN_SCHEMAS = {"model.schema.yaml", "participants.schema.yaml"}
 SCHEMAS = sorted(ROOT.glob("schemas/*.yaml"))
 
 

@@ -16,15 +16,14 @@ from drasclr_core.study import check_study, cohort_rows, read_config, shared_per
 SEEDED = """\
 participant_id,image,FEV1pp,fev1_fvc,gold,cle,died,followup_days,exclude_reason,person
 a1,a1.nii.gz,80,0.7,0,0,,,,
-b2,a1.nii.gz,70,70,1,0,,,no,
+b2,b2.nii.gz,70,70,1,0,,,no,
 c c,c3.nii.gz,60,0.5,7,0,,,NULL,
 d4,,50,0.5,2,9,,,-,
-a1,e5.nii.gz,x,0.5,3,1,1,,,
+a1,a1.nii.gz,x,0.5,3,1,1,,,
 f6,f6.nii.gz,50,0.5,2.5,1,,,#N/A,<NA>
 """
 FAULTS = [
     "header: column 'FEV1pp': did you mean fev1pp?",
-    "line 3, image: 'a1.nii.gz' is already the scan of line 2",
     "line 3, fev1_fvc: 70",
     "line 3, exclude_reason: 'no' would exclude",
     "line 4, participant_id: 'c c'",
@@ -34,6 +33,7 @@ FAULTS = [
     "line 5, cle: 9",
     "line 5, exclude_reason: '-' would be taken as text",
     "line 6, participant_id: 'a1' is already on line 2",
+    "line 6, image: 'a1.nii.gz' is already the scan of line 2",
     "line 6: 'followup_days' is a dependency of 'died'",
     "line 7, gold: 2.5",
     "line 7, exclude_reason: '#N/A' would be taken as text",
