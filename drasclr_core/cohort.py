@@ -245,13 +245,11 @@ def _image_faults(rows: list[tuple[int, dict[str, str]]]) -> Iterator[str]:
     """Tell the scans that stand twice: their participants could fall into different folds."""
     first_line: dict[str, int] = {}
     for line, cells in rows:
-        image = cells.get("image")
-        if not image or cells.get("exclude_reason"):
-            continue
-        path = os.path.normpath(image)
-        if path in first_line:
-            yield f"line {line}, image: '{image}' is already the scan of line {first_line[path]}; give each its own"
-        first_line.setdefault(path, line)
+        if (image := cells.get("image")) and not cells.get("exclude_reason"):
+            path = os.path.normpath(image)
+            if path in first_line:
+                yield f"line {line}, image: '{image}' is already the scan of line {first_line[path]}; give each its own"
+            first_line.setdefault(path, line)
 
 
 def _column_faults(columns: list[str]) -> Iterator[str]:
