@@ -1,10 +1,15 @@
 """Paths that users give: whether they can be used, and how much is there."""
 
 import os
+import re
 import stat
 from pathlib import Path
 
 from drasclr_core.errors import InputError, is_path_fault, printable
+
+_HEADERS_ALONE = (".mhd", ".nhdr")
+_DATA_FILE = re.compile(rb"(?m)^(?:ElementDataFile[ \t]*=|data ?file:)[ \t]*([^\r\n]*?)[ \t\r]*$")
+_HEADER_BYTES = 1 << 16
 
 
 def check_name(path: Path) -> None:
@@ -54,6 +59,8 @@ def cache_folder() -> Path:
 def readable_size(path: str | Path) -> int | None:
     """Return the bytes of a file, or the entries of a folder; None where there is none that this user may read.
 
+    A header whose voxels are in a file beside it counts with that file.
+
     Raises
     ------
     OSError
@@ -64,10 +71,20 @@ def readable_size(path: str | Path) -> int | None:
         is_folder = stat.S_ISDIR(status.st_mode)
         if not os.access(path, os.R_OK | os.X_OK if is_folder else os.R_OK):
             return None
-        return len(os.listdir(path)) if is_folder else status.st_size
+        return len(os.listdir(path)) if is_folder else status.st_size + _voxels_beside(Path(path))
     except FileNotFoundError:
         return None
     except OSError as error:
         if not is_path_fault(error):
             raise
         return None
+
+
+def _voxels_beside(path: Path) -> int:
+    """Return the bytes of the file that a header alone names; 0 where there is none."""
+    if path.suffix.lower() not in _HEADERS_ALONE:
+        return 0
+    with path.open("rb") as file:
+        named = _DATA_FILE.search(file.read(_HEADER_BYTES))
+    beside = path.with_name(os.path.basename(named[1].decode("latin-1")) or ".") if named else path
+    return beside.stat().st_size if beside != path and beside.is_file() else 0

@@ -240,3 +240,15 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
         cache_folder()
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
     assert cache_folder() == Path("/cache/drasclr")
+
+
+@pytest.mark.parametrize("line", ["ElementDataFile = v.raw", "data file: v.raw", "datafile: v.raw\r"])
+def test_the_size_of_a_header_alone_is_that_of_its_voxels_too(tmp_path, line):
+    header = tmp_path / ("v.mhd" if "Element" in line else "v.nhdr")
+    header.write_text(f"something: else\n{line}\n", newline="")
+    alone = header.stat().st_size
+    assert readable_size(header) == alone
+    (tmp_path / "v.raw").write_bytes(b"12345")
+    assert readable_size(header) == alone + 5
+    header.write_text(line.replace("v.raw", "../v.raw"))  # what is refused when it is read
+    assert readable_size(header) >= header.stat().st_size
