@@ -141,22 +141,17 @@ def write_model(
     shutil.copyfile(atlas_mask, folder / ATLAS)
     told = {"versions": {"drasclr": __version__}, "sha256": _sums(folder, _DESCRIBED)}
     write_json(folder / DESCRIPTION, {**description, **told})
-    _write_sums(folder)
+    write_sums(folder)
 
 
 def is_made_from(folder: Path, made_from: str) -> bool:
-    """Return whether a folder holds, undamaged, the model whose description has this ``made_from``.
-
-    Sums that are missing are written again: Snakemake removes them before it starts a training.
-    """
+    """Return whether a folder holds, undamaged, the model with this ``made_from`` in its description; sums may lack."""
     try:
         description = _read(folder / DESCRIPTION)
         if description.get("made_from") != made_from or description["sha256"] != _sums(folder, _DESCRIBED):
             return False
         if (folder / SUMS).is_file():
             _checked_sums(folder)
-        else:
-            _write_sums(folder)
     except (FileNotFoundError, InputError):
         return False
     return True
@@ -166,7 +161,8 @@ def _sums(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: file_sha256(folder / name) for name in names}
 
 
-def _write_sums(folder: Path) -> None:
+def write_sums(folder: Path) -> None:
+    """Write the sums of a whole model folder."""
     with atomic_path(folder / SUMS) as partial:
         lines = [f"{sum_}  {name}\n" for name, sum_ in _sums(folder, _PARTS).items()]
         partial.write_text("".join(lines), encoding="utf-8")

@@ -13,7 +13,7 @@ from drasclr_core.collapse import read_collapse
 from drasclr_core.config import digest
 from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_directory
-from drasclr_core.model_folder import is_made_from, save_model
+from drasclr_core.model_folder import is_made_from, save_model, write_sums
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import Probe, pretrain
 from drasclr_core.work_folder import alone_in
@@ -73,6 +73,8 @@ def pretrain_to_folder(
     made_from = digest([settings.decisive(), provenance, subjects, bank.grid.to_json(), _identity(bank, bank_path)])
     if is_made_from(folder, made_from):
         logger.info("%s has been trained with these settings on these patches: it stays", folder)
+        if _leads():  # the others only look: two writers of one file would break each other off
+            write_sums(folder)  # Snakemake removes them before it starts a training
         return True
     # Two runs that differ in their upkeep alone may train at the same time.
     work = WORK / digest([str(folder), made_from])

@@ -62,6 +62,16 @@ def test_what_has_been_trained_is_not_trained_again(job):
     assert content() == made
 
 
+def test_of_several_processes_one_alone_writes_the_sums_again(job, monkeypatch):
+    run, trainings = job
+    assert run("same")
+    Path("model/SHA256SUMS").unlink()
+    monkeypatch.setenv("RANK", "1")
+    assert run("same")
+    assert not Path("model/SHA256SUMS").exists()
+    assert len(trainings) == 1
+
+
 @pytest.mark.parametrize("damaged", ["encoder.safetensors", "landmarks.json", "lung_mask.nii.gz", "model.json"])
 def test_a_damaged_model_is_trained_again(job, damaged):
     run, trainings = job
