@@ -29,6 +29,7 @@ name_user()
 plan_quickly()
 if workflow.is_main_process:
     keep_temporary_files_together()
+    speak_briefly()
 if workflow.remote_exec:
     live_with_allocation()
 

@@ -1,15 +1,20 @@
 """Helpers of the workflow's start - its temporary files, its results for itself. Functions only here."""
 
+import sys
 import tempfile
 
+from snakemake.logging import logger as snakemake_logger
 from snakemake.shell import shell
 
 from drasclr_core.machine import name_user
+from drasclr_core.plan import make_plan
+from drasclr_core.terminal import Terminal
 from drasclr_core.workflow_folders import (
     clear_temporary,
     hold_results,
     register_temporary,
 )
+from drasclr_core.workflow_progress import WorkflowProgress, usual_seconds
 
 TEMPORARY = Path(".snakemake/temporary")
 """Where every running Snakemake notes its temporary folders."""
@@ -20,6 +25,26 @@ def keep_temporary_files_together():
     tempfile.tempdir = str(workflow.snakemake_tmp_dir)
     workflow.temporary = register_temporary(TEMPORARY, own_temporary())
     let_jobs_hold(workflow.temporary)
+
+
+def speak_briefly():
+    """Tell of progress and failures on the terminal, in place of each job; Snakemake's log file keeps all.
+
+    Whoever asks Snakemake for more or for less (--printshellcmds, --verbose, --quiet, -n) is told what it tells.
+    """
+    asked = workflow.output_settings
+    if workflow.dryrun or asked.printshellcmds or asked.verbose or asked.quiet:
+        return
+    own = [
+        each
+        for each in snakemake_logger.handlers
+        if each.name == "DefaultStreamHandler"
+    ]
+    if own:
+        sizes = {cohort: len(rows(cohort)) for cohort in COHORTS}
+        progress = WorkflowProgress(usual_seconds(make_plan(config, sizes), config))
+        snakemake_logger.addHandler(Terminal(own[0].stream, progress))
+        snakemake_logger.removeHandler(own[0])
 
 
 def own_temporary():

@@ -60,4 +60,4 @@ rule pretrain_encoder:
     params:
         job=training_job,
     shell:
-        "{resources.launcher} {resources.script:q} {params.job:q} {resources.upkeep:q} 2> >(tee {log} >&2)"
+        "{resources.launcher} {resources.script:q} {params.job:q} {resources.upkeep:q} 2> {log}"

@@ -44,5 +44,7 @@ def finished(tmp_path_factory):
     """
     kept = os.environ.get("DRASCLR_FINISHED")
     folder = Path(kept) if kept else tmp_path_factory.mktemp("finished")
-    succeeded(snakemake(folder, tiny_config(), "results/table2.csv"))
+    told = succeeded(snakemake(folder, tiny_config(), "results/table2.csv"))
+    if "Nothing to be done" not in told:
+        (folder / "terminal.txt").write_text(told)
     return folder

@@ -22,7 +22,7 @@ LEVELS = {
     "embedding dense released box finetune",
     4: "study methods metrics readout probes online_probe pretraining task bootstrap disease_probe disease_rows "
     "survival concordance detection significance embedding_map pooled retrieval",
-    5: "tables figures qc report plan demonstration",
+    5: "tables figures qc report plan demonstration workflow_progress terminal",
     6: "cli",
 }
 LEVEL_OF = {name: level for level, names in LEVELS.items() for name in names.split()}

@@ -5,6 +5,7 @@ That it makes the same bytes in another folder is seen in tests/faults.
 
 import csv
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -52,6 +53,14 @@ def test_every_run_of_table_2_has_its_numbers(finished):
         for column in columns:
             assert 0 < int(row[f"{column}_n"]) <= 6
             assert np.isfinite(float(row[f"{column}_pooled"]))
+
+
+def test_the_terminal_tells_the_work_and_what_came_of_it_in_few_lines(finished):
+    lines = (finished / "terminal.txt").read_text().splitlines()
+    assert len(lines) < 60
+    assert re.match(r"\d+ jobs to do: .*3 pretrain_encoder", lines[1])
+    end = next(number for number, line in enumerate(lines) if line.startswith("Done: "))
+    assert lines[end + 1 :] == ["    results/table2.csv", "    results/table2.md"]
 
 
 def test_table_2_is_readable_and_states_how_it_came_about(finished):

@@ -82,8 +82,8 @@ class Workflow:
         return Kill(seconds, told or PLANNING, self._ended.total(), self.unfinished(), self._step())
 
     def start(self, output, *arguments, directory=None):
-        """Start Snakemake as the leader of a process group; what it says goes to a file."""
-        command = snakemake_command(directory or self.folder, self.config, *arguments)
+        """Start Snakemake as the leader of a process group; what it says, of every job, goes to a file."""
+        command = snakemake_command(directory or self.folder, self.config, "--printshellcmds", *arguments)
         with output.open("w") as file:
             return subprocess.Popen(
                 command, env=self._environment, stdout=file, stderr=file, start_new_session=True, cwd=self.folder
