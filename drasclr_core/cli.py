@@ -65,8 +65,10 @@ def _refused(told: str) -> typer.Exit:
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False)
 app.add_typer(cli_cohort.app, name="cohort", help="Make the participants table of a cohort.")
-for command in (cli_scan.embed, cli_scan.detect, cli_scan.qc, cli_model.import_released, cli_model.fetch_weights):
+for command in (cli_scan.embed, cli_scan.detect, cli_scan.qc):
     app.command()(command)
+for about_models in (cli_model.import_released, cli_model.fetch_weights, cli_model.unfinished):
+    app.command()(about_models)
 
 
 def _print_version(wanted: bool) -> None:
@@ -126,6 +128,7 @@ def plan(
     from drasclr_core.plan_table import plan_text
     from drasclr_core.recipes import with_recipe
     from drasclr_core.study import check_study, cohort_rows
+    from drasclr_core.unfinished import unfinished_trainings
 
     content = read_yaml(config)
     if subjects is None:
@@ -138,3 +141,5 @@ def plan(
         check_config(content)
     made = make_plan(content, sizes, landmarks=landmarks, cores=cores, gpus=gpus)
     typer.echo(json.dumps(made.as_json(), indent=2) if as_json else plan_text(made))
+    for training in unfinished_trainings():
+        typer.echo(f"Unfinished, see `drasclr unfinished --help`: {training}", err=True)

@@ -1,4 +1,4 @@
-"""The commands that get weights."""
+"""The commands about weights and the trainings that make them."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,3 +33,21 @@ def import_released(
 
     grid = make(checkpoint, atlas, landmarks, output, segmentation=segmentation)
     typer.echo(f"{output}: {len(grid)} landmarks, voxels of {grid.spacing_mm:g} mm, lungs by {segmentation}")
+
+
+def unfinished(
+    folders: Annotated[list[Path] | None, typer.Argument(help="Of these alone.", show_default="all")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove them; without FOLDERS those superseded.")] = False,
+) -> None:
+    """List the unfinished trainings in work/ of this project: which run, go on when started again, are superseded."""
+    from drasclr_core.unfinished import SUPERSEDED, remove_unfinished, unfinished_trainings
+
+    found = unfinished_trainings()
+    chosen = folders or [each.folder for each in found if each.state == SUPERSEDED]
+    if remove:
+        for each in remove_unfinished(chosen):
+            typer.echo(f"removed {each}")
+    else:
+        for each in found:
+            if not folders or each.folder in folders:
+                typer.echo(each)

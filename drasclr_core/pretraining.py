@@ -16,14 +16,13 @@ from drasclr_core.io import atomic_directory
 from drasclr_core.model_folder import is_made_from, save_model, write_sums
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import Probe, pretrain
+from drasclr_core.unfinished import WORK, note_training
 from drasclr_core.work_folder import alone_in
 
 logger = logging.getLogger(__name__)
 
 STOPPED = 75
 """Exit status of a training that stopped with a checkpoint and wants to be started again (EX_TEMPFAIL)."""
-
-WORK = Path("work")
 
 
 def pretrain_to_folder(
@@ -81,6 +80,8 @@ def pretrain_to_folder(
     work.mkdir(parents=True, exist_ok=True)
     logger.info("unfinished state lies in %s", work)
     with alone_in(work) if _leads() else nullcontext():  # the others wait for the leading process, to be joined by it
+        if _leads():
+            note_training(work, folder)
         result = pretrain(bank, settings, work, started=started, probe=_online_probe(bank, settings, probe))
     if result is None:
         return False

@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -55,6 +56,21 @@ def alone_in(work: Path) -> Iterator[None]:
             yield
         finally:
             _note(lock, "")
+
+
+def is_taken(work: Path) -> bool:
+    """Return whether a job is in a folder: it holds the lock, or Slurm runs the job that is noted there."""
+    try:
+        with (work / "lock").open("r") as lock:
+            holder = lock.read().strip()
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, *_UNLOCKABLE):
+            raise
+        return error.errno == errno.EWOULDBLOCK
+    return bool(holder and shutil.which("squeue") and _name(holder) is not None)
 
 
 def _note(lock: IO[str], holder: str) -> None:

@@ -36,8 +36,8 @@ def upkeep(wildcards):
 def launcher(wildcards):
     """Return the shell's words before the training's script.
 
-    A cluster sends SIGTERM to every process of a job, Ctrl-C sends SIGINT. The training ends in order then; the shell and
-    tee, which writes the log, would die at once and break it off, so they are told to ignore both.
+    A cluster sends SIGTERM to every process of a job, Ctrl-C sends SIGINT. The training ends in order then; the shell
+    would die at once and break it off, so it is told to ignore both.
     """
     return f"trap '' TERM INT; {start_of_training(wildcards)}"
 
