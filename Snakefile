@@ -5,7 +5,11 @@ Config:  config.yaml, or the complete file given by --configfile; --config chang
 
 from pathlib import Path
 
-if not workflow.configfiles:
+
+include: "rules/snakemake_internals.smk"
+
+
+if no_file_is_given():
 
     configfile: Path(workflow.basedir) / "config.yaml"
 
@@ -13,7 +17,6 @@ if not workflow.configfiles:
 include: "rules/common.smk"
 include: "rules/common_participants.smk"
 include: "rules/common_start.smk"
-include: "rules/common_planning.smk"
 include: "rules/common_cluster.smk"
 include: "rules/common_runs.smk"
 include: "rules/common_memory.smk"
@@ -27,10 +30,10 @@ include: "rules/common_qc.smk"
 
 name_user()
 plan_quickly()
-if workflow.is_main_process:
+if is_main():
     keep_temporary_files_together()
     speak_briefly()
-if workflow.remote_exec:
+if is_remote():
     live_with_allocation()
 
 

@@ -1,6 +1,6 @@
 """What several files of rules share - the checked configuration, participants, paths. Functions only here."""
 
-from functools import cache
+from functools import cache, partial
 
 from drasclr_core.code_content import content_sha256
 from drasclr_core.cohort import phantoms_of, read_participant_rows
@@ -45,8 +45,7 @@ def checked(read, *arguments):
         raise WorkflowError(str(error)) from None
 
 
-given = workflow.config_settings.config
-config = checked(read_config, workflow.configfiles, given)
+config = given_config(partial(checked, read_config))
 checked(check_config, config)
 
 COHORTS = studied_cohorts(config)
@@ -63,7 +62,7 @@ def rows(cohort):
     if is_phantom(cohort):
         return {id: {} for id in phantoms_of(source["phantom"])}
     # The cells are checked when the workflow starts, not again in each of its jobs.
-    if workflow.is_main_process:
+    if is_main():
         return cohort_rows(config, cohort)
     table = read_participant_rows(source["participants"])
     return {row["participant_id"]: row for row in table}
@@ -87,17 +86,11 @@ def checked_tables():
 
 def phantom_input():
     """Return the input of a scan's phantom; none without phantoms, for it takes time to ask of every subject."""
-    return (
-        {"phantom": phantom_folder} if any(map(is_phantom, config["cohorts"])) else {}
-    )
+    return {"phantom": phantom_folder} if any(map(is_phantom, config["cohorts"])) else {}
 
 
 def phantom_folder(wildcards):
-    return (
-        f"results/{wildcards.cohort}/phantom/{wildcards.id}"
-        if is_phantom(wildcards.cohort)
-        else []
-    )
+    return f"results/{wildcards.cohort}/phantom/{wildcards.id}" if is_phantom(wildcards.cohort) else []
 
 
 def phantom_settings(wildcards):
@@ -143,6 +136,4 @@ def every_id(pattern):
 
 def stored(stage, path):
     """Return the output folder of a stage, temporary unless storage.keep names the stage."""
-    return (
-        directory(path) if stage in config["storage"]["keep"] else temp(directory(path))
-    )
+    return directory(path) if stage in config["storage"]["keep"] else temp(directory(path))

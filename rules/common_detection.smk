@@ -18,9 +18,7 @@ def has_boxes(cohort):
 
 def boxes_table(wildcards):
     if not has_boxes(wildcards.cohort):
-        raise WorkflowError(
-            f"Detectors need annotated boxes: name their table in cohorts.{wildcards.cohort}.boxes"
-        )
+        raise WorkflowError(f"Detectors need annotated boxes: name their table in cohorts.{wildcards.cohort}.boxes")
     if is_phantom(wildcards.cohort):
         return f"results/{wildcards.cohort}/phantom/boxes.tsv"
     return config["cohorts"][wildcards.cohort]["boxes"]
@@ -31,13 +29,8 @@ def boxed_ids(cohort):
     """Return whose scans the boxes and the healthy patches are cut from; of a phantom it is not known before."""
     if is_phantom(cohort) or not has_boxes(cohort):
         return list(rows(cohort))
-    annotated = {
-        box.participant_id
-        for box in checked(read_boxes, config["cohorts"][cohort]["boxes"])
-    }
-    healthy = choose_healthy(
-        healthy_ids(rows(cohort).values()), annotated, config["seed"]
-    )
+    annotated = {box.participant_id for box in checked(read_boxes, config["cohorts"][cohort]["boxes"])}
+    healthy = choose_healthy(healthy_ids(rows(cohort).values()), annotated, config["seed"])
     return sorted({*annotated, *healthy} & set(rows(cohort)))
 
 
@@ -90,9 +83,7 @@ def masked_ids(cohort):
 
     Whom a stage will exclude is not known yet: for them there are spares, as many as the gate lets pass.
     """
-    ids = sorted(
-        id for id, row in rows(cohort).items() if not row.get("exclude_reason")
-    )
+    ids = sorted(id for id, row in rows(cohort).items() if not row.get("exclude_reason"))
     wanted = config["dense"]["subjects"]
     drawn = random.Random(config["seed"]).sample(ids, len(ids))
     passing = 1 - config["preprocess"]["max_excluded_fraction"]
@@ -115,8 +106,7 @@ def linear_masks(cohort):
     without = [
         run
         for run in config["runs"]
-        if run_settings(run)["method"] in WITHOUT_ENCODER
-        or (run == REFERENCE_RUN and has_encoder(run))
+        if run_settings(run)["method"] in WITHOUT_ENCODER or (run == REFERENCE_RUN and has_encoder(run))
     ]
     runs = without if is_phantom(cohort) else []
     return [run_path(cohort, run, "dense-linear.json") for run in runs]

@@ -23,20 +23,13 @@ def embedding_model(wildcards):
 def runs_on(atlas):
     """Return the trained runs of Table 2 on an atlas; the ablations have tables of their own."""
     compared = {run for run, _ in required_results(experiment("table2"))}
-    return [
-        run
-        for run in PRETRAINED_RUNS
-        if run in compared and config["runs"][run]["atlas"] == atlas
-    ]
+    return [run for run in PRETRAINED_RUNS if run in compared and config["runs"][run]["atlas"] == atlas]
 
 
 def probed_trainings(wildcards):
     """Return name, run and seed of what is compared: every training of the runs of Table 2 on this atlas."""
     names = [name for run in runs_on(wildcards.atlas) for name in trainings(run)]
-    return [
-        {"name": name, "run": run_of(name), "seed": training_seed(config, name)}
-        for name in names
-    ]
+    return [{"name": name, "run": run_of(name), "seed": training_seed(config, name)} for name in names]
 
 
 def probed_features(wildcards):
@@ -58,9 +51,7 @@ def partner(training):
 
 def probed_cohorts():
     """Return the cohort in the role copd and, if there are, the phantoms that no training sees."""
-    return [
-        config["roles"][role] for role in ("copd", UNSEEN) if role in config["roles"]
-    ]
+    return [config["roles"][role] for role in ("copd", UNSEEN) if role in config["roles"]]
 
 
 def disease_probes(wildcards):
@@ -98,15 +89,11 @@ def reference_evaluations(wildcards):
 
 
 def disease_settings(wildcards):
-    cohort, runs = config["roles"]["copd"], runs_on(
-        config["runs"][PRIMARY_RUN]["atlas"]
-    )
+    cohort, runs = config["roles"]["copd"], runs_on(config["runs"][PRIMARY_RUN]["atlas"])
     return {
         "primary": PRIMARY_RUN,
         "cohorts": {
-            each: digest(
-                [config_hash(name, runs) for name in dict.fromkeys([cohort, each])]
-            )
+            each: digest([config_hash(name, runs) for name in dict.fromkeys([cohort, each])])
             for each in probed_cohorts()
         },
         "seed": config["seed"],

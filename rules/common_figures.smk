@@ -40,9 +40,7 @@ def reported_words(wildcards):
 
 def figure_cohort(name):
     if figure_lacks(name):
-        raise WorkflowError(
-            f"experiments/{name}.yaml needs {', '.join(figure_lacks(name))} in the configuration"
-        )
+        raise WorkflowError(f"experiments/{name}.yaml needs {', '.join(figure_lacks(name))} in the configuration")
     return config["roles"][figure(name).cohort]
 
 
@@ -63,16 +61,10 @@ def figure_inputs(wildcards):
             **labels,
         }
     if spec.figure == "survival":
-        return {
-            "survival": run_path(cohort, spec.run, f"eval/survival-{spec.variant}.json")
-        }
+        return {"survival": run_path(cohort, spec.run, f"eval/survival-{spec.variant}.json")}
     if spec.figure == "annotation_efficiency":
         subtypes = ("centrilobular", "paraseptal")
-        return {
-            "transfer": [
-                run_path(cohort, spec.run, f"transfer/{name}.json") for name in subtypes
-            ]
-        }
+        return {"transfer": [run_path(cohort, spec.run, f"transfer/{name}.json") for name in subtypes]}
     if spec.figure == "patch_neighbours":
         return neighbours_inputs(spec, cohort)
     summary = {"masks": run_path(cohort, spec.run, "dense.json")}
@@ -104,10 +96,7 @@ def neighbours_inputs(spec, cohort):
         "ingest": f"results/{cohort}/ingest",
         "patches": f"{aligned_to}/patches",
     }
-    every = {
-        name: [f"{folder}/{id}" for id in rows(cohort)]
-        for name, folder in folders.items()
-    }
+    every = {name: [f"{folder}/{id}" for id in rows(cohort)] for name, folder in folders.items()}
     return {**inputs, **every, "folds": f"results/{cohort}/folds.tsv"}
 
 

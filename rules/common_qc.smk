@@ -26,14 +26,9 @@ def block_phantoms(wildcards):
 
 
 def block_scans(wildcards):
-    return {
-        id: scan_path(SimpleNamespace(cohort=wildcards.cohort, id=id))
-        for id in block_ids(wildcards)
-    }
+    return {id: scan_path(SimpleNamespace(cohort=wildcards.cohort, id=id)) for id in block_ids(wildcards)}
 
 
 def cohort_blocks(wildcards):
     blocks = range(-(-len(rows(wildcards.cohort)) // SUBJECTS_A_BLOCK))
-    return expand(
-        "results/{cohort}/{atlas}/qc/{block}", block=blocks, allow_missing=True
-    )
+    return expand("results/{cohort}/{atlas}/qc/{block}", block=blocks, allow_missing=True)

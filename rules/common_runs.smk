@@ -49,9 +49,7 @@ def atlas_settings(wildcards):
 def aligned(name):
     """Return results/{cohort}/{atlas}/`name` for every cohort in a role and every atlas of a run."""
     atlases = sorted({run["atlas"] for run in config["runs"].values()})
-    return expand(
-        "results/{cohort}/{atlas}/{name}", cohort=COHORTS, atlas=atlases, name=name
-    )
+    return expand("results/{cohort}/{atlas}/{name}", cohort=COHORTS, atlas=atlases, name=name)
 
 
 def run_path(cohort, training, name):

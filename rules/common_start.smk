@@ -1,10 +1,7 @@
-"""Helpers of the workflow's start - its temporary files, its results for itself. Functions only here."""
+"""Helpers of the workflow's start - its temporary files, its results for itself, its terminal. Functions only here."""
 
-import sys
+import shutil
 import tempfile
-
-from snakemake.logging import logger as snakemake_logger
-from snakemake.shell import shell
 
 from drasclr_core.machine import name_user
 from drasclr_core.plan import make_plan
@@ -22,38 +19,23 @@ TEMPORARY = Path(".snakemake/temporary")
 
 def keep_temporary_files_together():
     """Let local jobs use Snakemake's own temporary folder, which it removes. A cluster's job asks its node for one."""
-    tempfile.tempdir = str(workflow.snakemake_tmp_dir)
-    workflow.temporary = register_temporary(TEMPORARY, own_temporary())
-    let_jobs_hold(workflow.temporary)
+    if folders := own_temporary():
+        tempfile.tempdir = str(folders[0])
+        workflow.temporary = register_temporary(TEMPORARY, folders)
+        let_jobs_hold(workflow.temporary)
 
 
 def speak_briefly():
-    """Tell of progress and failures on the terminal, in place of each job; Snakemake's log file keeps all.
-
-    Whoever asks Snakemake for more or for less (--printshellcmds, --verbose, --quiet, -n) is told what it tells.
-    """
-    asked = workflow.output_settings
-    if workflow.dryrun or asked.printshellcmds or asked.verbose or asked.quiet:
-        return
-    own = [
-        each
-        for each in snakemake_logger.handlers
-        if each.name == "DefaultStreamHandler"
-    ]
-    if own:
-        sizes = {cohort: len(rows(cohort)) for cohort in COHORTS}
-        progress = WorkflowProgress(usual_seconds(make_plan(config, sizes), config))
-        snakemake_logger.addHandler(Terminal(own[0].stream, progress))
-        snakemake_logger.removeHandler(own[0])
-
-
-def own_temporary():
-    return [workflow.snakemake_tmp_dir, workflow.sourcecache.runtime_cache_path]
+    """Tell of progress and failures on the terminal, in place of each job; Snakemake's log file keeps all."""
+    sizes = {cohort: len(rows(cohort)) for cohort in COHORTS}
+    seconds = usual_seconds(make_plan(config, sizes), config)
+    take_terminal(lambda stream: Terminal(stream, WorkflowProgress(seconds)))
 
 
 def remove_what_was_left():
     """Remove the temporary files of Snakemakes that were killed; a dry run does not come here."""
-    clear_temporary(TEMPORARY, own_temporary(), scripts=Path(".snakemake/scripts"))
+    if folders := own_temporary():
+        clear_temporary(TEMPORARY, folders, scripts=Path(".snakemake/scripts"))
 
 
 def keep_others_out():
@@ -62,18 +44,10 @@ def keep_others_out():
     let_jobs_hold(workflow.results_lock)
 
 
-def let_jobs_hold(lock):
-    """Let every local job inherit a locked file: they live on where Snakemake alone is killed, and so does the lock."""
-    started_with = shell._process_args  # what Snakemake gives to Popen for each of them
-    inherited = started_with.get("pass_fds", ())
-    started_with["pass_fds"] = (*inherited, lock.fileno())
-
-
-def schedule_when_jobs_end():
-    """Let Snakemake choose jobs when one has ended, not again and again while others run.
-
-    Its limit of jobs a second wakes it a second after every choice, and every job that ends begins one more such chain
-    (its pull request 3744): after 300 jobs they take a third of a core. Nothing on this computer needs the limit.
-    """
-    if workflow.local_exec:
-        workflow.scheduler.job_rate_limiter = None
+def remove_outdated_outputs():
+    """Remove the outputs of all jobs to come where a failed job's would be kept; a dry run does not come here."""
+    for output in map(Path, outdated_outputs()):
+        if output.is_dir():
+            shutil.rmtree(output)
+        else:
+            output.unlink(missing_ok=True)

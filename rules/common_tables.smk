@@ -28,9 +28,7 @@ def experiments_named(pattern):
     parts = {name: re.split("([0-9]+)", name) for name in names}
     return sorted(
         names,
-        key=lambda name: [
-            int(part) if part.isdigit() else part for part in parts[name]
-        ],
+        key=lambda name: [int(part) if part.isdigit() else part for part in parts[name]],
     )
 
 
@@ -55,16 +53,12 @@ def possible_tables(wildcards):
 def possible_comparisons(wildcards):
     """Return the tables of significance tests on those tables."""
     names = experiments_named("tableA[0-9]+|table[0-9]+_test")
-    return [
-        f"results/{name}.csv" for name in names if not lacking(comparison(name).table)
-    ]
+    return [f"results/{name}.csv" for name in names if not lacking(comparison(name).table)]
 
 
 def table_cohort(table):
     if lacking(table):
-        raise WorkflowError(
-            f"experiments/{table}.yaml needs {', '.join(lacking(table))} in the configuration"
-        )
+        raise WorkflowError(f"experiments/{table}.yaml needs {', '.join(lacking(table))} in the configuration")
     return config["roles"][experiment(table).cohort]
 
 

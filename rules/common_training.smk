@@ -28,9 +28,7 @@ def upkeep(wildcards):
             "ingested": f"{folder}/ingest",
             "patches": f"{folder}/{wildcards.atlas}/patches",
         }
-    return json.dumps(
-        {"resources": {"probe": probe, **{key: settings[key] for key in UPKEEP}}}
-    )
+    return json.dumps({"resources": {"probe": probe, **{key: settings[key] for key in UPKEEP}}})
 
 
 def launcher(wildcards):
@@ -47,9 +45,7 @@ def start_of_training(wildcards):
 
     On several nodes one srun starts one torchrun per node. It must ask again for what the job was given: CPUs, GPUs.
     """
-    methods = workflow.deployment_settings.deployment_method
-    in_conda = any(method.name == "CONDA" for method in methods)
-    python = "python" if in_conda else shlex.quote(sys.executable)
+    python = "python" if uses_conda() else shlex.quote(sys.executable)
     processes, nodes = training_processes(wildcards)
     if processes == 1:
         return python
@@ -61,9 +57,7 @@ def start_of_training(wildcards):
     gpus = training_gpus(wildcards)
     step = f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --cpus-per-task={node_cpus(wildcards)}"
     step += f" --gres={gpus}" if gpus else ""
-    return (
-        f"{step} --kill-on-bad-exit=1 {torchrun} --nproc-per-node {processes // nodes}"
-    )
+    return f"{step} --kill-on-bad-exit=1 {torchrun} --nproc-per-node {processes // nodes}"
 
 
 def training_processes(wildcards):
@@ -108,9 +102,7 @@ def gpus(device, count=1):
 
 def training_minutes():
     """Return the longest time limit of a run, for a cluster to know; None, no resource, if one has none."""
-    limits = [
-        pretrain_settings(config, run)["time_limit_minutes"] for run in PRETRAINED_RUNS
-    ]
+    limits = [pretrain_settings(config, run)["time_limit_minutes"] for run in PRETRAINED_RUNS]
     return None if None in limits or not limits else math.ceil(max(limits))
 
 
@@ -120,7 +112,7 @@ def training_retries():
     Not by the Snakemake within a cluster's job, which would use up the time of that job: it is submitted again.
     """
     minutes = training_minutes()
-    return minutes and (0 if workflow.remote_exec else math.ceil(4 * 24 * 60 / minutes))
+    return minutes and (0 if is_remote() else math.ceil(4 * 24 * 60 / minutes))
 
 
 def training_job(wildcards):

@@ -38,9 +38,7 @@ rule make_table:
     input:
         evaluations=table_evaluations,
     output:
-        csv=report(
-            "results/{table}.csv", category="Tables", labels={"table": "{table}"}
-        ),
+        csv=report("results/{table}.csv", category="Tables", labels={"table": "{table}"}),
         markdown="results/{table}.md",
     log:
         "logs/make_table/{table}.log",

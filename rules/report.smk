@@ -15,9 +15,7 @@ rule make_figure:
     input:
         unpack(figure_inputs),
     output:
-        png=report(
-            "results/{figure}.png", category="Figures", labels={"figure": "{figure}"}
-        ),
+        png=report("results/{figure}.png", category="Figures", labels={"figure": "{figure}"}),
         csv="results/{figure}.csv",
         words="results/{figure}.json",
     log:
