@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def pretrain_to_folder(
     provenance: dict[str, Any],
     *,
     started: float | None = None,
-    probe: dict[str, Any] | None = None,
+    make_probe: Callable[[Bank, PretrainSettings], Probe] | None = None,
 ) -> bool:
     """Train on a bank and publish the model folder; go on with an interrupted training of the same job.
 
@@ -53,8 +54,8 @@ def pretrain_to_folder(
         Preprocessing and versions; written into ``model.json``.
     started : float, optional
         When the process started, on the clock of `time.monotonic`; for its time limit.
-    probe : dict, optional
-        What `online_probe.online_probe` takes beside bank and settings, for `settings.probe_steps`.
+    make_probe : callable, optional
+        Makes the probe of `settings.probe_steps` in the leading process, such as `online_probe.online_probe`.
 
     Returns
     -------
@@ -79,10 +80,11 @@ def pretrain_to_folder(
     work = WORK / digest([str(folder), made_from])
     work.mkdir(parents=True, exist_ok=True)
     logger.info("unfinished state lies in %s", work)
+    probe = make_probe(bank, settings) if make_probe and settings.probe_steps and _leads() else None
     with alone_in(work) if _leads() else nullcontext():  # the others wait for the leading process, to be joined by it
         if _leads():
             note_training(work, folder)
-        result = pretrain(bank, settings, work, started=started, probe=_online_probe(bank, settings, probe))
+        result = pretrain(bank, settings, work, started=started, probe=probe)
     if result is None:
         return False
     encoder, leads = result
@@ -106,14 +108,6 @@ def pretrain_to_folder(
 def _identity(bank: Bank, path: str | Path) -> str | int:
     """Return what tells patches from others: what they are or, of a bank of an earlier version, when it was built."""
     return bank.sha256 or (Path(path) / "zarr.json").stat().st_mtime_ns
-
-
-def _online_probe(bank: Bank, settings: PretrainSettings, source: dict[str, Any] | None) -> Probe | None:
-    if source is None or not settings.probe_steps or not _leads():
-        return None
-    from drasclr_core.online_probe import online_probe  # seconds of imports that no other training needs
-
-    return online_probe(bank, settings, **source)
 
 
 def _leads() -> bool:

@@ -356,3 +356,11 @@ def test_numbers_must_be_finite(value):
     config = changed(DEFAULT, {"pretrain.learning_rate": value, "preprocess.spacing_mm": value})
     with pytest.raises(InputError, match=r"(?s)preprocess.spacing_mm: \w+ is not a finite.*pretrain.learning_rate"):
         check_config(config)
+
+
+@pytest.mark.parametrize("section", ["cohorts", "atlases", "runs"])
+def test_a_name_ends_where_its_line_ends(section):
+    name, content = next(iter(DEFAULT[section].items()))
+    config = {**DEFAULT, section: {**DEFAULT[section], f"{name}\n": content}}
+    with pytest.raises(InputError, match=rf"{section}.*does not match"):
+        check_config(config)

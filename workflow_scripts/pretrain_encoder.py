@@ -16,7 +16,13 @@ def main(job):
     from drasclr_core.settings import PretrainSettings
 
     upkeep = vars(job.resources)
-    probe = upkeep.pop("probe", None)
+    source = upkeep.pop("probe", {})
+
+    def make_probe(bank, settings):
+        from drasclr_core.online_probe import online_probe  # seconds of imports that no other training needs
+
+        return online_probe(bank, settings, **source)
+
     finished = pretrain_to_folder(
         job.input.bank,
         job.input.atlas,
@@ -24,7 +30,7 @@ def main(job):
         PretrainSettings(**job.params.settings, **upkeep),
         job.params.provenance,
         started=started,
-        probe=probe,
+        make_probe=make_probe,
     )
     if not finished:
         sys.exit(STOPPED)
