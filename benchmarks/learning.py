@@ -32,13 +32,13 @@ from threadpoolctl import threadpool_limits
 
 from drasclr_core.bank import Bank, open_bank
 from drasclr_core.bootstrap import SubjectSums, pooled_r2, sum_by_subject
-from drasclr_core.cohort import phantom_index
 from drasclr_core.disease import EMPHYSEMA, TARGETS, read_cohort
 from drasclr_core.disease_probe import ProbedPatches, out_of_fold
 from drasclr_core.disease_rows import bank_histograms, read_landmark_features
 from drasclr_core.embedding import embed_bank
 from drasclr_core.encoder import Encoder
 from drasclr_core.folds import read_folds
+from drasclr_core.phantom_ids import phantom_index
 from drasclr_core.phantom_labels import draw_traits, random_stream
 from drasclr_core.recipes import RECIPES
 from drasclr_core.settings import PretrainSettings

@@ -23,10 +23,10 @@ import zarr
 from side_by_side import Figure, print_figures, print_table
 
 from drasclr_core.bank import Bank, open_bank
-from drasclr_core.cohort import phantom_ids
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.patches import ct_compressor, cut_patches
 from drasclr_core.phantom import simulate_subject
+from drasclr_core.phantom_ids import phantom_ids
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.shards import THREADS, RowFiles, create_rows, row_compressor
 from drasclr_core.training import pretrain

@@ -52,10 +52,20 @@ def from_folder(
     folder: Annotated[Path, typer.Argument(help="Folder with scans, at any depth.")],
     output: Table,
     match: Annotated[str, typer.Option(help="Names of files or DICOM folders to take, such as '*_ct.nii.gz'.")] = "*",
+    id_regex: Annotated[
+        str | None,
+        typer.Option(
+            help="Searched in a scan's path below the folder; its first group is the participant id: 'sub-([0-9]+)'.",
+            show_default="name without suffix",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Table (.csv, .tsv) whose columns are joined by its column participant_id.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a participants table of a folder of scans: one participant per file, or per folder of DICOM files."""
     from drasclr_core.cohort_folder import import_folder
 
-    for line in import_folder(folder, output, match=match, overwrite=overwrite):
+    for line in import_folder(folder, output, match=match, id_regex=id_regex, labels=labels, overwrite=overwrite):
         typer.echo(line)

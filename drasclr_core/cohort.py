@@ -19,7 +19,6 @@ from jsonschema.exceptions import ValidationError
 from drasclr_core.cohort_lines import read_table_lines
 from drasclr_core.documents import raise_faults
 from drasclr_core.documents import schema as read_schema
-from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_path
 from drasclr_core.persons import person_faults
 
@@ -44,7 +43,6 @@ _MOST_LETTERS = 100  # of an id: it becomes part of file names
 _PERIODIC = re.compile(r"(.+?)\1{19,}")  # Snakemake takes it for a wildcard that grows without end
 _LEAST_PERIODIC = 20
 _LIKE = 0.9  # of two names of columns, by their letters
-_PHANTOM_ID = re.compile(r"phantom-(\d{3,})")
 
 
 @dataclass(frozen=True)
@@ -52,35 +50,6 @@ class _Table:
     columns: list[str]
     rows: list[tuple[int, dict[str, str]]]  # line in the file, cells
     faults: list[str]
-
-
-def phantom_ids(subjects: int, first: int = 1) -> list[str]:
-    """Return the ids of a phantom cohort, ``phantom-001`` first; a larger cohort begins with the smaller one's ids.
-
-    Another `first` number begins elsewhere in the same endless row of phantoms.
-    """
-    if subjects < 1:
-        raise InputError(f"subjects: {subjects} is too small; a phantom cohort has 1 subject or more")
-    return [_phantom_id(number) for number in range(first, first + subjects)]
-
-
-def phantoms_of(settings: Mapping[str, Any]) -> list[str]:
-    """Return the ids of a phantom cohort as the configuration describes it: ``subjects``, optionally ``first``."""
-    return phantom_ids(settings["subjects"], settings.get("first", 1))
-
-
-def phantom_index(participant_id: str) -> int:
-    """Return the place of a phantom participant in its cohort, counted from 0.
-
-    Raises
-    ------
-    InputError
-        If `participant_id` is not one of those that `phantom_ids` gives.
-    """
-    match = _PHANTOM_ID.fullmatch(participant_id)
-    if match is None or int(match[1]) < 1 or _phantom_id(int(match[1])) != participant_id:
-        raise InputError(f"'{participant_id}' is not a phantom's id; allowed are phantom-001, phantom-002 and so on")
-    return int(match[1]) - 1
 
 
 def read_participant_rows(path: str | Path) -> list[dict[str, str]]:
@@ -167,16 +136,22 @@ def write_boxes(boxes: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     _write_tsv(boxes, list(BOX_COLUMNS), path)
 
 
+def column_faults(columns: list[str]) -> Iterator[str]:
+    """Yield the columns that are nearly one of the schema's: their labels would be lost in silence."""
+    known = {re.sub(r"[^a-z0-9]", "", name): name for name in read_schema("participants")["properties"]}
+    for column in columns:
+        letters = re.sub(r"[^a-z0-9]", "", column.lower())
+        near = get_close_matches(letters, known, n=1, cutoff=_LIKE)
+        if near and known[near[0]] not in columns:
+            yield f"header: column '{column}': did you mean {known[near[0]]}? Rename it, or call it something else"
+
+
 def as_number(cell: str) -> int | float | str:
     """Return the number that a cell holds, an int where it is whole, or the cell itself where it holds none."""
     if not _NUMBER.fullmatch(cell):
         return cell
     value = float(cell)
     return int(value) if value.is_integer() else value
-
-
-def _phantom_id(number: int) -> str:
-    return f"phantom-{number:03d}"
 
 
 def _write_tsv(rows: Iterable[Mapping[str, Any]], columns: list[str], path: str | Path) -> None:
@@ -198,7 +173,7 @@ def _read_table(path: Path) -> _Table:
         rows.append((line, dict(zip(columns, cells, strict=False))))
     if not rows and not faults:
         faults.append("no participant; add one line per participant below the header")
-    faults += [*_column_faults(columns), *_identity_faults(columns, rows), *person_faults(rows)]
+    faults += [*column_faults(columns), *_identity_faults(columns, rows), *person_faults(rows)]
     return _Table(columns, rows, faults)
 
 
@@ -250,16 +225,6 @@ def _image_faults(rows: list[tuple[int, dict[str, str]]]) -> Iterator[str]:
             if path in first_line:
                 yield f"line {line}, image: '{image}' is already the scan of line {first_line[path]}; give each its own"
             first_line.setdefault(path, line)
-
-
-def _column_faults(columns: list[str]) -> Iterator[str]:
-    """Tell the columns that are nearly one of the schema's: their labels would be lost in silence."""
-    known = {re.sub(r"[^a-z0-9]", "", name): name for name in read_schema("participants")["properties"]}
-    for column in columns:
-        letters = re.sub(r"[^a-z0-9]", "", column.lower())
-        near = get_close_matches(letters, known, n=1, cutoff=_LIKE)
-        if near and known[near[0]] not in columns:
-            yield f"header: column '{column}': did you mean {known[near[0]]}? Rename it, or call it something else"
 
 
 def _typed(cells: Mapping[str, str], properties: Mapping[str, Any]) -> dict[str, Any]:

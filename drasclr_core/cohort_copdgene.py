@@ -10,10 +10,11 @@ from drasclr_core.cohort import write_participants
 from drasclr_core.cohort_images import Choice, choose_scans
 from drasclr_core.cohort_rules import COPDGENE, Rules, read_rules, wanted_names
 from drasclr_core.cohort_table_file import check_target, left_out_path, relative_image, write_left_out
-from drasclr_core.cohort_tables import Subjects, by_subject, common_key, examples, read_source
+from drasclr_core.cohort_tables import Subjects, by_subject, common_key, read_source
 from drasclr_core.cohort_values import Column, Values, find_columns, read_values
 from drasclr_core.errors import InputError
 from drasclr_core.persons import PERSON
+from drasclr_core.words import examples
 
 PHENO = "pheno"
 _NO_SCAN = "no scan that can be used"

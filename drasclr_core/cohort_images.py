@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drasclr_core.cohort_rules import Rules
-from drasclr_core.cohort_tables import examples
 from drasclr_core.errors import InputError
+from drasclr_core.words import examples
 
 _PREAMBLE_BYTES, _MAGIC = 128, b"DICM"
 _DICOM = "dicom"

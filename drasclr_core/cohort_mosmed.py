@@ -9,8 +9,8 @@ from pathlib import Path
 from drasclr_core.cohort import write_participants
 from drasclr_core.cohort_images import walk
 from drasclr_core.cohort_table_file import check_target, relative_image
-from drasclr_core.cohort_tables import examples
 from drasclr_core.errors import InputError
+from drasclr_core.words import examples
 
 PUBLISHED = {0: 254, 1: 684, 2: 125, 3: 45, 4: 2}
 """Studies per grade in the published data set (Morozov et al., 2020); 1,110 in all."""

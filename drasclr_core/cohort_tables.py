@@ -11,8 +11,7 @@ from drasclr_core.cohort import ID_PATTERN, as_number
 from drasclr_core.cohort_rules import Rules
 from drasclr_core.documents import raise_faults
 from drasclr_core.errors import InputError
-
-_EXAMPLES = 5
+from drasclr_core.words import examples
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,6 @@ class Subjects:
     rows: dict[str, Row]
     other_visits: int
     unvisited: list[str]
-
-
-def examples(items: Iterable[str]) -> str:
-    """Return the first few of many, and how many more there are."""
-    shown = list(items)
-    more = f" and {len(shown) - _EXAMPLES} more" if len(shown) > _EXAMPLES else ""
-    return ", ".join(shown[:_EXAMPLES]) + more
 
 
 def code_of(cell: str) -> str:

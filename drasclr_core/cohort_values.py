@@ -10,9 +10,10 @@ from jsonschema import Draft202012Validator
 
 from drasclr_core.cohort import as_number
 from drasclr_core.cohort_rules import Rules, aliases, codes_of
-from drasclr_core.cohort_tables import Row, Subjects, code_of, examples
+from drasclr_core.cohort_tables import Row, Subjects, code_of
 from drasclr_core.documents import schema
 from drasclr_core.errors import InputError
+from drasclr_core.words import examples
 
 logger = logging.getLogger(__name__)
 

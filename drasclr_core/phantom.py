@@ -14,7 +14,6 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
-from drasclr_core.cohort import phantom_index
 from drasclr_core.errors import InputError
 from drasclr_core.phantom_disease import (
     SAMPLE_POINTS,
@@ -23,6 +22,7 @@ from drasclr_core.phantom_disease import (
     annotate_boxes,
     draw_lesions,
 )
+from drasclr_core.phantom_ids import phantom_index
 from drasclr_core.phantom_labels import Traits, draw_traits, participant_row, random_stream
 from drasclr_core.phantom_shape import FIELD_OF_VIEW_MM, SIDES, Thorax, fissure_mm, lung_depth_mm, sample_lung_points
 from drasclr_core.phantom_tissue import BLOOD_HU, LUMEN_HU, WALL_HU, Trees, draw_trees, paint_background

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from drasclr_core.cohort import phantoms_of, read_participant_rows
+from drasclr_core.cohort import read_participant_rows
 from drasclr_core.config import (
     Config,
     every_training,
@@ -21,6 +21,7 @@ from drasclr_core.config import (
 )
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
+from drasclr_core.phantom_ids import phantoms_of
 from drasclr_core.sizes import COSTS, GB, Costs, embedding_memory_gb, grid_size, read_costs, training_memory_gb
 
 

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ _HEADER_BYTES = _CHUNK_BYTES = 1 << 20
 _NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
 _TOLD = r"[-+0-9.,eE() ]*(nan|inf)?[-+0-9.,eE() ]*"  # numbers, and what stands for none
 _MOST_TOLD = 60
+_PACKED_MORE = 1 << 16
 _WHOLE = r"\+?\d{1,9}"
 
 
@@ -43,6 +45,8 @@ class Stated:
         First byte of the voxels in `data`, and how many bytes they are once unpacked.
     packed : bool
         Whether they are a gzip or zlib stream.
+    kind : str
+        Of a voxel, as numpy writes it: ``<i2``.
     """
 
     size: tuple[int, ...]
@@ -52,6 +56,7 @@ class Stated:
     begin: int
     length: int
     packed: bool
+    kind: str
 
     @property
     def spacing_mm(self) -> npt.NDArray[np.float64]:
@@ -164,6 +169,18 @@ def text_lines(path: Path, head: bytes) -> list[str]:
     if re.search(r"[\0-\x08\x0b-\x1f\x7f]", text):
         raise InputError(f"{path}: its header holds what is no text: copy or convert the scan again.")
     return text.split("\n")
+
+
+def first_voxels(stated: Stated, count: int) -> npt.NDArray[Any]:
+    """Return the first voxels of a file, `count` at most, without reading the others."""
+    kind = np.dtype(stated.kind)
+    wanted = min(count * kind.itemsize, stated.length)
+    with stated.data.open("rb") as file:
+        file.seek(stated.begin)
+        content = file.read(wanted)
+        if stated.packed:  # to no more bytes than it unpacks to, with room for a header of the stream
+            content = zlib.decompressobj(wbits=47).decompress(content + file.read(_PACKED_MORE), wanted)
+    return np.frombuffer(content, kind, count=len(content) // kind.itemsize)
 
 
 def check_axes(stated: Stated, path: Path) -> None:

@@ -11,9 +11,9 @@ from drasclr_core.errors import InputError
 from drasclr_core.scan_checks import UNKNOWN_SIDES
 from drasclr_core.scan_headers import CONVERT, Header, Stated, head_of, read_fields, text_lines
 
-_KINDS = {  # of a voxel -> its bytes
-    **{"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4},
-    **{"MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8},
+_KINDS = {  # of a voxel -> as numpy writes it
+    **{"MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4"},
+    **{"MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8"},
 }
 _AXES = ("TransformMatrix", "Rotation", "Orientation")
 _ORIGIN = ("Offset", "Position", "Origin")
@@ -62,7 +62,8 @@ def read_meta(path: Path) -> Stated:
     held = data.stat().st_size - begin
     if packed:
         header.check("CompressedDataSize", str(held), f"{held}, the bytes that are there: copy the scan again")
-    return Stated(size, affine, origin_mm, data, begin, math.prod(size) * kind, packed)
+    order = ">" if any(re.fullmatch(_YES, header.fields.get(name, "")) for name in _ORDER) else "<"
+    return Stated(size, affine, origin_mm, data, begin, math.prod(size) * int(kind[1]), packed, order + kind)
 
 
 def _check_numbers(header: Header) -> None:

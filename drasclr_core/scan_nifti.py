@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,9 @@ from drasclr_core.errors import InputError
 STARTS = (b"\x5c\x01\0\0", b"\0\0\x01\x5c")  # the header's length, 348, little or big endian
 SUFFIXES = (".nii", ".nii.gz")
 _HEADER_BYTES, _FIRST_VOXEL = 348, 352
-_KIND_BYTE, _SPACING_BYTE, _OFFSET_BYTE, _AXES_BYTE, _MAGIC_BYTE = 70, 80, 108, 252, 344
+_KIND_BYTE, _SPACING_BYTE, _OFFSET_BYTE, _SLOPE_BYTE, _AXES_BYTE, _MAGIC_BYTE = 70, 80, 108, 112, 252, 344
 _FLOATS = {16: "f4", 64: "f8"}  # datatype -> kind of voxel
+_KINDS = {**_FLOATS, 2: "u1", 256: "i1", 4: "i2", 512: "u2", 8: "i4", 768: "u4", 1024: "i8", 1280: "u8"}
 _MOST_STRETCH = 0.002  # of a voxel by one of its two sizes in the header against the other
 _MOST_TURN_DEG = 1.0  # of an axis by one of the two orientations in the header against the other
 _MOST_CODE = 5
@@ -38,6 +39,11 @@ def check_header(path: Path) -> None:
         head = _head(path)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return  # the damage is reported where the whole stream is checked
+    check_head(str(path), head)
+
+
+def check_head(path: str, head: bytes) -> None:
+    """Do the same of the first bytes of a file; what they lack at their end is not missed."""
     if not head.startswith(STARTS):
         raise InputError(f"{path}: the content is not NIfTI-1: convert the scan (NIfTI-2 cannot be read).")
     padded = head.ljust(_HEADER_BYTES, b"\0")
@@ -57,7 +63,7 @@ def check_header(path: Path) -> None:
     _check_finite_axes(path, head)
 
 
-def _check_finite_axes(path: Path, head: bytes) -> None:
+def _check_finite_axes(path: str, head: bytes) -> None:
     qform, sform, *numbers = _unpack("2h18f", head, _AXES_BYTE)
     turn, rows = numbers[:6], numbers[6:]
     for code, name, values in ((qform, "qform", turn), (sform, "sform", rows)):
@@ -69,6 +75,19 @@ def _check_finite_axes(path: Path, head: bytes) -> None:
             raise InputError(f"{path}: the header's {name} holds NaN or infinity: correct it, or convert again.")
     if qform > 0 and np.square(turn[:3]).sum() > 1 + _QUATERNION_TOLERANCE:
         raise InputError(f"{path}: the header's quaternion is longer than 1: correct it, or convert the scan again.")
+
+
+def first_voxels(path: Path, count: int) -> npt.NDArray[Any]:
+    """Return the first voxels of a file, `count` at most, slope and intercept applied; the others are not read."""
+    with _opened(path) as file:
+        head = file.read(_HEADER_BYTES)
+        kind = np.dtype(_KINDS[int(_unpack("h", head, _KIND_BYTE)[0])]).newbyteorder("<" if head[0] else ">")
+        file.seek(int(_unpack("f", head, _OFFSET_BYTE)[0]))
+        content = file.read(count * kind.itemsize)
+    slope, intercept = _unpack("2f", head, _SLOPE_BYTE)
+    stored = np.frombuffer(content, kind, count=len(content) // kind.itemsize)
+    is_scaled = math.isfinite(slope) and math.isfinite(intercept) and slope != 0
+    return stored * slope + intercept if is_scaled else stored
 
 
 def check_content(path: Path, size: tuple[int, ...]) -> None:
@@ -106,10 +125,10 @@ def check_content(path: Path, size: tuple[int, ...]) -> None:
             f"{path}: holds more than the {expected:,} bytes that its header states: the header is another volume's; "
             "convert the scan again."
         )
-    _check_axes(path, head)
+    check_axes(str(path), head)
 
 
-def _check_axes(path: Path, head: bytes) -> None:
+def check_axes(path: str, head: bytes) -> None:
     """Refuse axes that are unknown (ITK takes LPS), sheared (it straightens them), or given twice and differently."""
     mirror, *stated_mm = _unpack("4f", head, _SPACING_BYTE - 4)
     qform, sform, *numbers = _unpack("2h18f", head, _AXES_BYTE)
@@ -118,7 +137,7 @@ def _check_axes(path: Path, head: bytes) -> None:
     if sform <= 0:
         return
     columns = np.reshape(numbers[6:], (3, 4))[:, :3]
-    direction = np.reshape(scan_checks.orthonormal_direction(str(path), columns.ravel().tolist()), (3, 3))
+    direction = np.reshape(scan_checks.orthonormal_direction(path, columns.ravel().tolist()), (3, 3))
     sizes_mm = np.linalg.norm(columns, axis=0)
     if np.abs(sizes_mm / stated_mm - 1).max() > _MOST_STRETCH:
         raise InputError(

@@ -11,14 +11,16 @@ from drasclr_core.errors import InputError
 from drasclr_core.scan_checks import UNKNOWN_SIDES
 from drasclr_core.scan_headers import CONVERT, Stated, head_of, read_fields, text_lines
 
-_KINDS = {  # of a voxel -> its bytes
-    **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
-    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), 2),
-    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), 2),
-    **dict.fromkeys(("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t"), 4),
-    **dict.fromkeys(("longlong", "long long", "long long int", "signed long long", "int64", "int64_t"), 8),
-    **dict.fromkeys(("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"), 8),
-    **{"float": 4, "double": 8},
+_KINDS = {  # of a voxel -> as numpy writes it
+    **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
+    **dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "u1"),
+    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), "i2"),
+    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), "u2"),
+    **dict.fromkeys(("int", "signed int", "int32", "int32_t"), "i4"),
+    **dict.fromkeys(("uint", "unsigned int", "uint32", "uint32_t"), "u4"),
+    **dict.fromkeys(("longlong", "long long", "long long int", "signed long long", "int64", "int64_t"), "i8"),
+    **dict.fromkeys(("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"), "u8"),
+    **{"float": "f4", "double": "f8"},
 }
 _FIELDS = {  # of the format; those that are not read below decide nothing of a 3D volume in mm
     *("type", "dimension", "sizes", "encoding", "endian", "spacings"),
@@ -52,8 +54,10 @@ def read_nrrd(path: Path) -> Stated:
     header.check_dimensions("dimension")
     kind = _KINDS[header.check("type", "|".join(_KINDS), f"a number of a known kind: {CONVERT}")]
     packed = header.check("encoding", "raw|gzip|gz", f"raw or gzip: {CONVERT}") != "raw"
-    if kind > 1:
-        header.check("endian", "little|big", f"little or big, the order of a voxel's bytes: {CONVERT}")
+    order = "<"
+    if kind[1] != "1":
+        told = header.check("endian", "little|big", f"little or big, the order of a voxel's bytes: {CONVERT}")
+        order = "<" if told == "little" else ">"
     for name in ("line skip", "lineskip", "byte skip", "byteskip"):
         header.check(name, "0", f"0: {CONVERT}", missing="0")
     if header.first("space directions", "spacings") is None:
@@ -66,7 +70,8 @@ def read_nrrd(path: Path) -> Stated:
     origin_mm = signs * (header.vectors("space origin", 1)[0] if "space origin" in header.fields else 0)
     size, key = header.size("sizes"), header.first("data file", "datafile")
     data = header.data_file(key) if key else path
-    return Stated(size, affine, origin_mm, data, 0 if key else begin, math.prod(size) * kind, packed)
+    length = math.prod(size) * int(kind[1])
+    return Stated(size, affine, origin_mm, data, 0 if key else begin, length, packed, order + kind)
 
 
 def _fields(path: Path, head: bytes) -> Iterator[tuple[str, str]]:

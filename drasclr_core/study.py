@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from drasclr_core.boxes import read_boxes
-from drasclr_core.cohort import phantoms_of, read_checked_rows
+from drasclr_core.cohort import read_checked_rows
 from drasclr_core.config import Config, check_config, check_participants, studied_cohorts
 from drasclr_core.documents import plain_values, read_yaml
 from drasclr_core.errors import InputError
 from drasclr_core.persons import are_shared, persons_of
+from drasclr_core.phantom_ids import phantoms_of
 from drasclr_core.recipes import with_recipe
 
 Rows = Mapping[str, Mapping[str, str]]

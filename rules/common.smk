@@ -3,7 +3,7 @@
 from functools import cache, partial
 
 from drasclr_core.code_content import content_sha256
-from drasclr_core.cohort import phantoms_of, read_participant_rows
+from drasclr_core.cohort import read_participant_rows
 from drasclr_core.config import (
     COHORT_VERSIONS,
     STAGE_VERSIONS,
@@ -13,6 +13,7 @@ from drasclr_core.config import (
 )
 from drasclr_core.errors import InputError
 from drasclr_core.paths import readable_size
+from drasclr_core.phantom_ids import phantoms_of
 from drasclr_core.study import cohort_rows, read_config
 
 

@@ -5,9 +5,6 @@ import numpy as np
 import pytest
 
 from drasclr_core.cohort import (
-    phantom_ids,
-    phantom_index,
-    phantoms_of,
     read_checked_rows,
     read_participant_rows,
     validate_participants,
@@ -15,6 +12,7 @@ from drasclr_core.cohort import (
     write_participants,
 )
 from drasclr_core.errors import InputError
+from drasclr_core.phantom_ids import phantom_ids, phantom_index, phantoms_of
 
 GOOD = {"participant_id": "p1", "image": "p1.nii.gz", "fev1pp": "71.5", "gold": "2", "sex": "F", "smoking_status": ""}
 

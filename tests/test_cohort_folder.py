@@ -42,8 +42,8 @@ def test_every_format_and_a_dicom_folder_are_found(root):
         "d": "scans/deep/er/d.mha",
         "series_one": "scans/series one",
     }
-    assert lines[0].endswith("5 participants, 4 files and 1 folders of DICOM files")
-    assert lines[1] == "  2 files or folders are not used: notes.txt, no series/readme"
+    assert lines[0].endswith("5 participants, 4 files and 1 folder of DICOM files")
+    assert lines[1] == "  2 files or folders not used: notes.txt, no series/readme"
 
 
 def test_a_dicomdir_is_no_scan_and_sidecars_hide_none(root):
@@ -99,8 +99,8 @@ def test_a_name_that_is_not_utf_8_is_listed_and_costs_no_other(root):
     found, lines = table(root)
     assert set(found) == {"a"}
     assert lines[1:] == [
-        "  1 files or folders are not used: b.txt",
-        "  1 files or folders have names that no table can hold; rename them: M\\udcfcller.nii.gz",
+        "  1 file or folder not used: b.txt",
+        "  1 scan left out, for no table can hold the name; rename it: M\\udcfcller.nii.gz",
     ]
 
 
@@ -108,7 +108,7 @@ def test_only_what_matches_is_taken(root):
     put(root, "a_ct.nii.gz", "a_mask.nii.gz", "b_ct.nrrd")
     found, lines = table(root, match="*_ct.*")
     assert set(found) == {"a_ct", "b_ct"}
-    assert "1 files or folders are not used: a_mask.nii.gz" in lines[1]
+    assert "1 file or folder not used: a_mask.nii.gz" in lines[1]
 
 
 def test_two_scans_of_one_id_are_named(root):
@@ -143,7 +143,7 @@ def test_a_table_is_replaced_on_request_only(root):
     arguments = ["cohort", "from-folder", str(root), "-o", str(root.parent / "p.tsv")]
     first, second, third = (CliRunner().invoke(app, [*arguments, *more]) for more in ([], [], ["--overwrite"]))
     assert (first.exit_code, second.exit_code, third.exit_code) == (0, 2, 0)
-    assert "1 participants" in first.stdout
+    assert "1 participant, 1 file and 0 folders" in first.stdout
     assert "--overwrite" in second.stderr
 
 
@@ -162,5 +162,5 @@ def test_a_name_that_no_table_can_hold_is_told_and_left_out(root, tmp_path, name
     put(root, "sound.nii.gz")
     (root / name).write_bytes(b"")
     lines = import_folder(root, tmp_path / "t.tsv")
-    assert any("names that no table can hold" in line and name not in line for line in lines)
+    assert any("no table can hold the name" in line and name not in line for line in lines)
     assert all(row["image"].isprintable() for row in read_checked_rows(tmp_path / "t.tsv"))

@@ -4,7 +4,6 @@ import pytest
 import yaml
 from workflow_run import DEFAULT, ROOT, changed
 
-from drasclr_core.cohort import phantom_ids
 from drasclr_core.config import (
     check_config,
     check_participants,
@@ -18,6 +17,7 @@ from drasclr_core.config import (
 )
 from drasclr_core.documents import read_yaml
 from drasclr_core.errors import InputError
+from drasclr_core.phantom_ids import phantom_ids
 from drasclr_core.recipes import RECIPES, SMALL_BELOW, with_recipe
 from drasclr_core.settings import PretrainSettings
 

@@ -5,10 +5,11 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from drasclr_core.cohort import phantom_ids, validate_participants, write_participants
+from drasclr_core.cohort import validate_participants, write_participants
 from drasclr_core.errors import InputError
 from drasclr_core.phantom import Scanner, draw_patient, scan, simulate_subject
 from drasclr_core.phantom_disease import DISEASES, annotate_boxes, draw_lesions
+from drasclr_core.phantom_ids import phantom_ids
 from drasclr_core.phantom_labels import draw_traits, gold_stage, participant_row, random_stream
 from drasclr_core.phantom_shape import SIDES, lung_depth_mm, lung_depth_of, sample_lung_points
 from drasclr_core.phantom_trees import Grid, ball_fraction, grow_tree, polyline, tube_fraction
