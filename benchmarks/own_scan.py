@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 from drasclr_core.boxes import SUBTYPES  # noqa: E402
 from drasclr_core.detection_masks import read_probability  # noqa: E402
 from drasclr_core.io import read_json, read_record, write_json  # noqa: E402
-from drasclr_core.model_folder import DETECTOR  # noqa: E402
+from drasclr_core.model_files import DETECTOR  # noqa: E402
 
 
 def measured(*arguments: object) -> tuple[float, float, float]:

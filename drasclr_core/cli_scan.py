@@ -1,34 +1,26 @@
 """The commands for people with scans and a trained model."""
 
-import json
-import logging
-import os
-import shlex
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from drasclr_core.errors import InputError, QualityError, printable
-from drasclr_core.paths import check_name, check_writable
+from drasclr_core.cli_scan_run import KeptError, check_output, find_given, report, run_scans, warn
+from drasclr_core.errors import InputError
 from drasclr_core.settings import Features
 
 if TYPE_CHECKING:
+    from drasclr_core.embedding_append import GrowingTable
     from drasclr_core.embedding_scan import ScanReader
+    from drasclr_core.embedding_tables import NewTable
 
-logger = logging.getLogger(__name__)
-
-EXIT_BROKEN, EXIT_REFUSED = 1, 3
-
-Scans = Annotated[list[str], typer.Argument(help="NIfTI, NRRD or MHA files, or folders of one DICOM series each.")]
+Scans = Annotated[
+    list[str],
+    typer.Argument(help="NIfTI, NRRD or MHA files, folders of one DICOM series, or folders with such below."),
+]
 ModelFolder = Annotated[Path, typer.Option("--model", help="Model folder of a training.")]
 LungWeights = Annotated[
     Path | None,
@@ -39,17 +31,6 @@ Subtype = Literal["centrilobular", "paraseptal"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a scan: ok; refused, with the reason; or failed, which is no fault of the scan."""
-
-    scan: str
-    status: str
-    reason: str | None
-    seconds: float
-    metrics: dict[str, Any] = field(default_factory=dict)
-
-
 def embed(
     scans: Scans,
     model: ModelFolder,
@@ -57,30 +38,51 @@ def embed(
     features: Annotated[
         Features, typer.Option(help="last: of the last layer, as in the paper; pooled, middle: and of earlier ones.")
     ] = "last",
+    append: Annotated[
+        bool, typer.Option("--append", help="Add to the output; what is there, or a killed call has done, is kept.")
+    ] = False,
     lung_weights: LungWeights = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Embed scans: mean features go to the output, those of every landmark beside it, to NAME.landmarks.parquet."""
-    from drasclr_core.embedding_scan import TABLE_SUFFIXES, ScanFeatures, landmarks_path, write_features
+    from drasclr_core.embedding_append import growing_table
+    from drasclr_core.embedding_tables import TABLE_SUFFIXES, NewTable, landmarks_path
 
+    if append and output.suffix == ".csv":
+        raise InputError(f"{output}: a CSV file does not say of which model and scans it is: --append needs .parquet.")
     reader = scan_reader(model, device, lung_weights, output, TABLE_SUFFIXES, features)
-    found: dict[str, ScanFeatures] = {}
-
-    def work(scan: str, progress: Callable[[str], None]) -> dict[str, Any]:
-        found[scan] = reader.embed(scan, progress)
-        return found[scan].metrics
-
-    outcomes = run_scans(scans, work, as_json)
-    files: dict[str, str] = {}
-    fault = None
-    if found:
+    found = find_given(scans)
+    warn(reader.model)
+    with growing_table(output, reader.model) if append else nullcontext(NewTable(output, reader.model)) as table:
+        outcomes = run_scans(found, partial(_embed_into, table, reader), as_json)
+        files: dict[str, str] = {}
+        fault = None
         try:
-            write_features(found, reader.model, output)
-            files = {"means": str(output), "landmarks": str(landmarks_path(output))}
+            if table.write(found):
+                files = {"means": str(output), "landmarks": str(landmarks_path(output))}
         except OSError as error:
             fault = f"{output} cannot be written: {error}"
-    report(outcomes, files, as_json, fault)
+    report(outcomes, files, as_json, fault, reader.model)
+
+
+def _embed_into(
+    table: "NewTable | GrowingTable", reader: "ScanReader", scan: str, progress: Callable[[str], None]
+) -> dict[str, Any]:
+    from drasclr_core.scan_content import content_sha256
+
+    sha256 = content_sha256(scan)
+    if sha256 in table.known:
+        there = table.known[sha256]
+        raise KeptError(f"its features are in {table.path} already" + (f", as of {there}" if there != scan else ""))
+    if scan in table.known.values():
+        raise InputError(
+            f"{scan}: {table.path} has features of this name, of another content: rename the scan, or give another "
+            "output."
+        )
+    features = reader.embed(scan, progress)
+    table.add(scan, sha256, features)
+    return features.metrics
 
 
 def detect(
@@ -109,12 +111,15 @@ def detect(
         others = ", ".join(subtype for subtype, found in ensembles.items() if found)
         raise InputError(f"--probability {probability}: there is no detector of it here, only of {others}.")
 
+    find_given([scan])
+    warn(reader.model)
+
     def work(scan: str, progress: Callable[[str], None]) -> dict[str, Any]:
         return detect_scan(reader, ensembles, scan, output, progress, stride=stride, probability=probability)
 
-    outcomes = run_scans([scan], work, as_json)
+    outcomes = run_scans([scan], work, as_json, reader.model)
     files = {"image": str(output)} if outcomes[0].status == "ok" else {}
-    report(outcomes, files, as_json)
+    report(outcomes, files, as_json, model=reader.model)
 
 
 def qc(
@@ -137,8 +142,9 @@ def qc(
 
     if picture is not None:
         check_output(picture, (".png",))
-        if len(scans) > 1:
-            raise InputError(f"--picture draws one scan, not {len(scans)}: call it for each.")
+    found = find_given(scans)
+    if picture is not None and len(found) > 1:
+        raise InputError(f"--picture draws one scan, not {len(found)}: call it for each.")
     if lung_weights is not None and model is None:
         raise InputError("--lung-weights are for a model that says lungmask: give --model too.")
     reader = scan_reader(model, device, lung_weights) if model else None
@@ -147,7 +153,7 @@ def qc(
         from drasclr_core.qc_scan import check_and_draw
 
         check = partial(check_and_draw, picture=picture, reader=reader)
-    outcomes = run_scans(scans, check, as_json)
+    outcomes = run_scans(found, check, as_json)
     report(outcomes, {"picture": str(picture)} if picture and picture.exists() else {}, as_json)
 
 
@@ -168,104 +174,3 @@ def scan_reader(
     if output is not None:
         check_output(output, suffixes)
     return ScanReader.of(load_model_to(model, device, features=features), lung_weights)
-
-
-def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
-    """Refuse an output that could not be written, before the work for it is done.
-
-    Raises
-    ------
-    InputError
-        If its name is not UTF-8, the suffix is none of `suffixes`, its folder is not there, or it cannot be written.
-    """
-    check_name(path)
-    if not path.parent.exists():
-        raise InputError(f"{path}: there is no folder {path.parent}: mkdir -p {shlex.quote(str(path.parent))}")
-    if not path.name.endswith(suffixes):
-        raise InputError(f"{path}: the suffix says the format; give {' or '.join(suffixes)}.")
-    check_writable(path)
-
-
-def run_scans(
-    scans: list[str], work: Callable[[str, Callable[[str], None]], dict[str, Any]], quiet: bool
-) -> list[Outcome]:
-    """Call work(scan, progress) for each scan; one that is refused, or fails, does not keep the others from it.
-
-    Unless it is to be `quiet`, a line is printed as each ends.
-
-    Raises
-    ------
-    InputError
-        If a scan is named twice, or is not there.
-    """
-    if twice := sorted({scan for scan in scans if scans.count(scan) > 1}):
-        raise InputError(f"named twice: {', '.join(twice)}: name each scan once.")
-    if absent := [printable(scan) for scan in scans if not os.path.lexists(scan)]:
-        raise InputError(f"no such file or folder: {', '.join(absent)}: correct the path to the scan.")
-    outcomes = []
-    with _shown(len(scans)) as progress:
-        for scan in scans:
-            outcomes.append(_attempt(scan, work, progress))
-            if not quiet:
-                typer.echo(_line(outcomes[-1]))
-                sys.stdout.flush()  # else a pipe or a file shows nothing until the end
-    return outcomes
-
-
-def report(outcomes: list[Outcome], files: dict[str, str], as_json: bool, fault: str | None = None) -> None:
-    """Print where the results are and why they could not be written, as JSON also what became of the scans; exit so."""
-    if as_json:
-        typer.echo(json.dumps({"files": files, "scans": [asdict(outcome) for outcome in outcomes]}, allow_nan=False))
-    else:
-        for name, path in files.items():
-            typer.echo(f"{name}: {path}")
-    states = {outcome.status for outcome in outcomes}
-    if fault is not None:
-        typer.echo(f"Error: {fault}", err=True)
-    if fault is not None or "failed" in states:
-        raise typer.Exit(EXIT_BROKEN)
-    if "refused" in states:
-        raise typer.Exit(EXIT_REFUSED)
-
-
-def _attempt(
-    scan: str, work: Callable[[str, Callable[[str], None]], dict[str, Any]], progress: Callable[[str | None], None]
-) -> Outcome:
-    start, name = time.perf_counter(), printable(scan)
-    status, reason, metrics = "ok", None, {}
-    try:
-        metrics = work(scan, lambda step: progress(f"{Path(scan).name}: {step}"))
-    except (InputError, QualityError) as error:
-        status, reason = "refused", str(error).removeprefix(f"{printable(Path(scan))}: ")
-    except Exception as error:  # not the scan's fault, but the others' results shall not be lost for it
-        logger.exception("%s failed", scan)
-        status, reason = "failed", f"{type(error).__name__}: {error}"
-    progress(None)
-    return Outcome(name, status, reason, round(time.perf_counter() - start, 3), metrics)
-
-
-def _line(outcome: Outcome) -> str:
-    if outcome.reason is not None:
-        return f"{outcome.scan}: {outcome.status}: {outcome.reason}"
-    values = {name: value for stage in outcome.metrics.values() for name, value in stage.items()}
-    shown = [("lung_l", "lungs {:.2f} l"), ("laa950_pct", "LAA-950 {:.1f} %"), ("dice", "Dice {:.2f}")]
-    told = [text.format(values[name]) for name, text in shown if name in values]
-    if "valid_landmarks" in values:
-        told.append(f"{values['valid_landmarks']} of {values['landmarks']} landmarks")
-    told += [f"{name} {seen['fraction']:.1%} of the lungs" for name, seen in outcome.metrics.get("detect", {}).items()]
-    told += values.get("warnings", [])
-    return f"{outcome.scan}: ok: {', '.join(told)}"
-
-
-@contextmanager
-def _shown(count: int) -> Iterator[Callable[[str | None], None]]:
-    """Show on a terminal how many scans are done, and the step that the yielded function is told (None: one more)."""
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=count)
-
-        def progress(step: str | None) -> None:
-            bar.advance(task) if step is None else bar.update(task, description=step)
-
-        yield progress

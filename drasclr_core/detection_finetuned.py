@@ -22,14 +22,14 @@ from drasclr_core.encoder import FEATURES, Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.finetune import Classifier, FinetuneSettings, finetune
 from drasclr_core.io import read_json, write_json
-from drasclr_core.model_folder import DETECTOR, Model
+from drasclr_core.model_files import DETECTOR
+from drasclr_core.model_folder import Model
 from drasclr_core.settings import Features
 
 logger = logging.getLogger(__name__)
 
 Detector = tuple[Model, Classifier]
-FINETUNED = "fine-tuned, no readout"
-"""What a table's footnote says of the readout."""
+FINETUNED = "fine-tuned, no readout"  # in a table's footnote
 
 
 def evaluate_finetuned(

@@ -18,9 +18,11 @@ from drasclr_core.embedding_scan import Progress, ScanReader
 from drasclr_core.errors import InputError
 from drasclr_core.images import read_ct, write_image
 from drasclr_core.io import atomic_path
-from drasclr_core.model_folder import DETECTOR, Model
+from drasclr_core.model_files import DETECTOR
+from drasclr_core.model_folder import Model
 from drasclr_core.subject import Subject
 
+_NOTE, _NOTE_LETTERS = "ITK_FileNotes", 79  # ITK makes it descrip of a NIfTI header, which holds so many
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
@@ -103,9 +105,17 @@ def detect_scan(
         image = sitk.GetImageFromArray(_labels(found) if probability is None else np.nan_to_num(found[probability]))
         image.CopyInformation(subject.ct)
     progress("writing")
+    drawn = sitk.Resample(image, read_ct(scan), sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    drawn.SetMetaData(_NOTE, note_of(reader.model))
     with atomic_path(target) as partial:
-        write_image(sitk.Resample(image, read_ct(scan), sitk.Transform(), sitk.sitkNearestNeighbor, 0), partial)
+        write_image(drawn, partial)
     return {**metrics, "detect": seen}
+
+
+def note_of(model: Model) -> str:
+    """Return what the header of an image says of the model: words of ours, none of the scan's."""
+    beware = "not to be believed: " if model.origin_warning else ""
+    return f"{beware}encoder trained on {model.trained_on}"[:_NOTE_LETTERS]
 
 
 def _tell(progress: Progress, subtype: str, count: int, number: int) -> None:

@@ -2,7 +2,8 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -11,18 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from drasclr_core import __version__
 from drasclr_core.embedding import embed_locations, subject_features
-from drasclr_core.errors import InputError
-from drasclr_core.io import atomic_path
+from drasclr_core.errors import InputError, QualityError
 from drasclr_core.lung_weights import check_weights, weights_cache
-from drasclr_core.model_folder import DESCRIPTION, WEIGHTS, Model
+from drasclr_core.model_files import DESCRIPTION
+from drasclr_core.model_folder import Model
+from drasclr_core.scan_images import scan_image
 from drasclr_core.subject import Subject
-from drasclr_core.subject_stages import Metrics, cut, ingest, register, segment
+from drasclr_core.subject_stages import Metrics, Scan, cut, ingest, register, segment
 
 logger = logging.getLogger(__name__)
 
-TABLE_SUFFIXES = (".parquet", ".csv")
 CHECK_SPACING_MM = 2.0  # of a scan that no model asks for: as fine as the lungs are found
 
 Progress = Callable[[str], None]
@@ -99,7 +99,7 @@ class ScanReader:
         weights = None if method == "threshold" else check_weights(lung_weights or weights_cache())
         return cls(model, weights, settings)
 
-    def align(self, scan: str | Path, work: Path, progress: Progress) -> tuple[Subject, dict[str, Metrics]]:
+    def align(self, scan: Scan, work: Path, progress: Progress) -> tuple[Subject, dict[str, Metrics]]:
         """Read a scan, find its lungs and register them, in new folders of `work`.
 
         Returns
@@ -127,7 +127,7 @@ class ScanReader:
         metrics["register"] = register(found, self.model.atlas, placed, seed=seed, **self.settings["registration"])
         return Subject(str(scan), read, found, placed), metrics
 
-    def cut(self, scan: str | Path, work: Path, progress: Progress) -> tuple[Subject, dict[str, Metrics]]:
+    def cut(self, scan: Scan, work: Path, progress: Progress) -> tuple[Subject, dict[str, Metrics]]:
         """Do the same, and cut the patches."""
         subject, metrics = self.align(scan, work, progress)
         progress("cutting patches")
@@ -137,12 +137,12 @@ class ScanReader:
         metrics["patches"] = cut(*places, self.model.grid, patches, **self.settings["patches"])
         return replace(subject, patches_folder=patches), metrics
 
-    def check(self, scan: str | Path, progress: Progress) -> dict[str, Metrics]:
+    def check(self, scan: Scan, progress: Progress) -> dict[str, Metrics]:
         """Return the metrics of a scan's stages, or raise why it would be refused."""
         with tempfile.TemporaryDirectory(prefix="drasclr-") as work:
             return self.cut(scan, Path(work), progress)[1]
 
-    def embed(self, scan: str | Path, progress: Progress) -> ScanFeatures:
+    def embed(self, scan: Scan, progress: Progress) -> ScanFeatures:
         """Return the features of a scan; see `embed_scan`."""
         with tempfile.TemporaryDirectory(prefix="drasclr-") as work:
             subject, metrics = self.cut(scan, Path(work), progress)
@@ -155,7 +155,7 @@ class ScanReader:
         return ScanFeatures(mean, features, valid, grid.points_mm, metrics)
 
 
-def embed_scan(model: Model, scan: str | Path, *, lung_weights: str | Path | None = None) -> ScanFeatures:
+def embed_scan(model: Model, scan: Any, affine: Any = None, *, lung_weights: str | Path | None = None) -> ScanFeatures:
     """Return the features of one scan, as the workflow would give them.
 
     The scan is read, resampled, segmented, registered to the model's atlas, cut and embedded by the same functions and
@@ -165,8 +165,8 @@ def embed_scan(model: Model, scan: str | Path, *, lung_weights: str | Path | Non
     ----------
     model : Model
         As `model_folder.load_model` returns it; its encoder on the device where to compute.
-    scan : path
-        NIfTI, NRRD or MHA file, or the folder of a DICOM series.
+    scan, affine
+        As of `scan_images.scan_image`.
     lung_weights : path, optional
         As of `ScanReader.of`.
 
@@ -181,7 +181,66 @@ def embed_scan(model: Model, scan: str | Path, *, lung_weights: str | Path | Non
     QualityError
         If the scan can be read but is not good enough; the message gives the measurement and its limit.
     """
-    return ScanReader.of(model, lung_weights).embed(scan, lambda step: logger.info("%s: %s", scan, step))
+    reader = _reader(model, lung_weights)
+    return _embed(reader, scan_image(scan, affine))
+
+
+def embed_scans(
+    model: Model, scans: Iterable[Any], *, lung_weights: str | Path | None = None
+) -> Iterator[ScanFeatures | InputError | QualityError]:
+    """Yield the features of each scan in turn; in the place of one that is refused, the error that says why.
+
+    Parameters
+    ----------
+    model, lung_weights
+        As of `embed_scan`.
+    scans : iterable
+        Of paths, images, pairs of an array and its affine; each is asked for once the one before is done.
+
+    Yields
+    ------
+    ScanFeatures, or InputError or QualityError
+        One per scan, in order. A refusal is logged too.
+
+    Raises
+    ------
+    InputError
+        If the model folder or the weights cannot be used, before the first scan.
+    """
+    reader = _reader(model, lung_weights)
+
+    def features() -> Iterator[ScanFeatures | InputError | QualityError]:
+        for number, scan in enumerate(scans, start=1):
+            try:
+                yield _embed(reader, scan_image(scan, name=f"image {number} of the iterable"))
+            except (InputError, QualityError) as error:
+                logger.warning("refused: %s", error)
+                yield error
+
+    return features()
+
+
+def _reader(model: Model, lung_weights: str | Path | None) -> ScanReader:
+    reader = ScanReader.of(model, lung_weights)
+    for warning in model.scan_warnings:
+        logger.warning("%s", warning)
+    return reader
+
+
+def _embed(reader: ScanReader, scan: Scan) -> ScanFeatures:
+    with _named(str(scan)):
+        return reader.embed(scan, lambda step: logger.info("%s: %s", scan, step))
+
+
+@contextmanager
+def _named(scan: str) -> Iterator[None]:
+    """Let a refusal name its scan."""
+    try:
+        yield
+    except (InputError, QualityError) as error:
+        if scan not in str(error):
+            error.args = (f"{scan}: {error}",)
+        raise
 
 
 def check_lungs(scan: str | Path, progress: Progress) -> dict[str, Metrics]:
@@ -207,52 +266,3 @@ def find_lungs(scan: str | Path, work: Path, progress: Progress) -> dict[str, Me
     metrics = {"ingest": ingest(scan, read, spacing_mm=CHECK_SPACING_MM, axes="LPS")}
     progress("finding the lungs")
     return {**metrics, "segment": segment(read, scan, found, weights=None)}
-
-
-def landmarks_path(path: str | Path) -> Path:
-    """Return where `write_features` puts the features of every landmark: ``features.landmarks.parquet``, say."""
-    path = Path(path)
-    return path.with_name(f"{path.stem}.landmarks{path.suffix}")
-
-
-def write_features(found: Mapping[str, ScanFeatures], model: Model, path: str | Path) -> None:
-    """Write the features of scans as two tables, which appear together once both are whole, the means last.
-
-    Parameters
-    ----------
-    found : mapping
-        Scan as it was named -> its features; at least one.
-    model : Model
-        The one that made them. Its weights' sha256, and which features they are, go into the metadata of a Parquet
-        file.
-    path : path
-        Of the means, ``.parquet`` or ``.csv``: scan, f0, f1, ...; the other table is at `landmarks_path`: scan,
-        landmark, valid, x_mm, y_mm, z_mm (in atlas space, LPS), f0, f1, ...
-    """
-    import pandas as pd
-
-    means = _frame(np.stack([features.mean for features in found.values()]))
-    means.insert(0, "scan", list(found))
-    each = pd.concat([_landmark_frame(scan, features) for scan, features in found.items()], ignore_index=True)
-    about: dict[str, str] = {"drasclr": __version__, "features": model.encoder.features}
-    if model.sums is not None:
-        about["model_sha256"] = model.sums[WEIGHTS]
-    with atomic_path(path) as means_partial, atomic_path(landmarks_path(path)) as each_partial:
-        for frame, partial in ((each, each_partial), (means, means_partial)):
-            frame.attrs = about
-            frame.to_csv(partial, index=False) if partial.suffix == ".csv" else frame.to_parquet(partial, index=False)
-
-
-def _landmark_frame(scan: str, features: ScanFeatures) -> Any:
-    frame = _frame(features.landmarks)
-    columns = {"scan": scan, "landmark": range(len(frame)), "valid": features.valid}
-    columns |= dict(zip(("x_mm", "y_mm", "z_mm"), features.landmarks_mm.T, strict=True))
-    for place, (name, values) in enumerate(columns.items()):
-        frame.insert(place, name, values)
-    return frame
-
-
-def _frame(features: npt.NDArray[np.float32]) -> Any:
-    import pandas as pd
-
-    return pd.DataFrame(features, columns=[f"f{i}" for i in range(features.shape[1])])

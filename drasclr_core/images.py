@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from drasclr_core import scan_checks
 from drasclr_core.dicom import read_series
 from drasclr_core.errors import DamagedError, InputError, is_path_fault
 from drasclr_core.paths import check_name
 from drasclr_core.scan_checks import AIR_HU, HIGHEST_HU
 from drasclr_core.scan_files import quiet_reader, read_file
+from drasclr_core.scan_images import ScanImage, checked_ct, of_itk
 from drasclr_core.separable import cubic_spline_weights, resample_slabs, triangle_weights
 
 _ALIGNED_TOLERANCE = 1e-4  # sine of the angle to the canonical axes: 0.04 mm over 400 mm
@@ -39,13 +39,13 @@ class _Grid:
     direction: tuple[float, ...]
 
 
-def read_ct(path: str | Path) -> sitk.Image:
+def read_ct(scan: str | Path | ScanImage) -> sitk.Image:
     """Read one chest CT.
 
     Parameters
     ----------
-    path : path
-        A NIfTI, NRRD or MetaImage file, or the folder of a DICOM series.
+    scan : path, or ScanImage
+        A NIfTI, NRRD or MetaImage file, or the folder of a DICOM series; or an image as of `scan_images.scan_image`.
 
     Returns
     -------
@@ -56,9 +56,11 @@ def read_ct(path: str | Path) -> sitk.Image:
     Raises
     ------
     InputError
-        If the path cannot be read, or does not hold exactly one chest CT in Hounsfield units.
+        If the scan cannot be read, or is not exactly one chest CT in Hounsfield units.
     """
-    path = Path(path)
+    if isinstance(scan, ScanImage):
+        return checked_ct(scan)
+    path = Path(scan)
     check_name(path)
     try:
         path.stat()
@@ -72,14 +74,7 @@ def read_ct(path: str | Path) -> sitk.Image:
             raise  # a lost disk, too many open files: the machine's, and the scan must not be excluded for it
         place = error.filename or path  # a slice, maybe
         raise InputError(f"{place}: cannot be read ({error.strerror}): check the path and its permissions.") from error
-    scan_checks.check_size(str(path), image.GetSize())
-    scan_checks.check_spacing(str(path), image.GetSize(), image.GetSpacing())
-    direction = scan_checks.orthonormal_direction(str(path), image.GetDirection())
-    ct = sitk.GetImageFromArray(scan_checks.to_hu(str(path), sitk.GetArrayViewFromImage(image)))
-    ct.SetOrigin(image.GetOrigin())
-    ct.SetSpacing(image.GetSpacing())
-    ct.SetDirection(direction)
-    return ct
+    return checked_ct(of_itk(str(path), image))
 
 
 def to_canonical(image: sitk.Image, axes: str = "LPS") -> sitk.Image:

@@ -1,12 +1,11 @@
 """The folder that holds a trained encoder and all it takes to use it."""
 
-import logging
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -19,28 +18,28 @@ from drasclr_core.documents import raise_faults, schema_faults
 from drasclr_core.encoder import FEATURES, PATCH_SIZE, Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.images import read_image
-from drasclr_core.io import atomic_path, file_sha256, read_json, write_json
+from drasclr_core.io import file_sha256, read_json, write_json
 from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.model_files import (
+    ATLAS,
+    DESCRIBED,
+    DESCRIPTION,
+    LANDMARKS,
+    PARTS,
+    WEIGHTS,
+    checked_sums,
+    instead_of,
+    sums_of,
+    write_sums,
+)
+from drasclr_core.model_origin import origin_warning, told_origin
 from drasclr_core.paths import check_name
 from drasclr_core.settings import Features, PretrainSettings
 
-if TYPE_CHECKING:
-    from drasclr_core.embedding_scan import ScanFeatures
-
-logger = logging.getLogger(__name__)
-
-WEIGHTS, DESCRIPTION, LANDMARKS, ATLAS = "encoder.safetensors", "model.json", "landmarks.json", "lung_mask.nii.gz"
-SUMS = "SHA256SUMS"
-"""The sha256 of the four others, as ``sha256sum --check`` reads them."""
-DETECTOR = "detector.json"
-"""What a folder of detectors holds in place of the others."""
-
-_PARTS = (WEIGHTS, DESCRIPTION, LANDMARKS, ATLAS)
 _MOST_CODE = 10.0  # in the atlas codes are within 1
-_DESCRIBED = (WEIGHTS, LANDMARKS, ATLAS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A trained encoder, in evaluation mode, and where in the atlas it looks.
 
@@ -63,6 +62,12 @@ class Model:
     folder: Path | None = None
     sums: dict[str, str] | None = None
 
+    def __repr__(self) -> str:
+        encoder, grid = self.encoder, self.grid
+        size = f"{encoder.output_dim} features per landmark ({encoder.features})"
+        place = f"{len(grid)} landmarks, voxels of {grid.spacing_mm:g} mm"
+        return f"<DrasCLR encoder: {size}, {place}; trained on {self.trained_on}; from {self.folder}>"
+
     @cached_property
     def atlas(self) -> sitk.Image:
         """The lung mask that scans are registered to, read once.
@@ -84,7 +89,7 @@ class Model:
         """What tells it from other models, as JSON: ``sha256`` of three of its files, ``preprocess``."""
         if self.sums is None:
             return None
-        told = {name: self.sums[name] for name in _DESCRIBED}
+        told = {name: self.sums[name] for name in DESCRIBED}
         return {"sha256": told, "preprocess": self.description.get("preprocess")}
 
     @property
@@ -93,15 +98,57 @@ class Model:
         return list(self.description.get("warnings", []))
 
     @property
+    def trained_on(self) -> str:
+        """What it was trained on, in a few words: "40 synthetic phantoms"."""
+        return told_origin(self.description)
+
+    @property
+    def origin_warning(self) -> str | None:
+        """Why nothing of what it says of a scan is to be believed: that it has seen phantoms alone, say."""
+        return origin_warning(self.description)
+
+    @property
+    def scan_warnings(self) -> list[str]:
+        """What must be said beside whatever it says of a scan."""
+        return [*([self.origin_warning] if self.origin_warning else []), *self.warnings]
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """What an evaluation says of it: ``warnings``; ``features``, which ``features`` of the encoder it read."""
         return {"warnings": self.warnings, "features": {"features": self.encoder.features}}
 
-    def embed(self, scan: str | Path, *, lung_weights: str | Path | None = None) -> "ScanFeatures":
-        """Return the features of one scan; see `embedding_scan.embed_scan`."""
-        from drasclr_core.embedding_scan import embed_scan  # it imports this module
+    def embed(self, scan: Any, affine: Any = None, *, lung_weights: str | Path | None = None) -> Any:
+        """Return the features of a scan, or of each of several scans in turn.
 
-        return embed_scan(self, scan, lung_weights=lung_weights)
+        Parameters
+        ----------
+        scan : path, SimpleITK.Image, nibabel image, (I, J, K) array, or an iterable of such
+            A NIfTI, NRRD or MHA file, the folder of a DICOM series, or an image in memory: Hounsfield units. In an
+            iterable an array stands with its affine, as a pair.
+        affine : (4, 4) array, optional
+            Of an array: from voxel indices (i, j, k) to millimetres in RAS, as nibabel and MONAI have it.
+        lung_weights : path, optional
+            Of lungmask, where the model needs them; by default the file that ``drasclr fetch-weights`` writes.
+
+        Returns
+        -------
+        embedding_scan.ScanFeatures
+            Of one scan. Of several an iterator: the features of each or, in the place of a scan that is refused, the
+            InputError or QualityError that says why, in order.
+
+        Raises
+        ------
+        InputError
+            If the scan, the model folder or the weights cannot be used.
+        QualityError
+            If the scan can be read but is not good enough; the message gives the measurement and its limit.
+        """
+        from drasclr_core.embedding_scan import embed_scan, embed_scans  # it imports this module
+        from drasclr_core.scan_images import is_one_scan
+
+        if affine is not None or is_one_scan(scan) or not isinstance(scan, Iterable):
+            return embed_scan(self, scan, affine, lung_weights=lung_weights)
+        return embed_scans(self, scan, lung_weights=lung_weights)
 
 
 def save_model(
@@ -139,33 +186,9 @@ def write_model(
     (folder / WEIGHTS).write_bytes(save(tensors))
     write_json(folder / LANDMARKS, grid.to_json())
     shutil.copyfile(atlas_mask, folder / ATLAS)
-    told = {"versions": {"drasclr": __version__}, "sha256": _sums(folder, _DESCRIBED)}
+    told = {"versions": {"drasclr": __version__}, "sha256": sums_of(folder, DESCRIBED)}
     write_json(folder / DESCRIPTION, {**description, **told})
     write_sums(folder)
-
-
-def is_made_from(folder: Path, made_from: str) -> bool:
-    """Return whether a folder holds, undamaged, the model with this ``made_from`` in its description; sums may lack."""
-    try:
-        description = _read(folder / DESCRIPTION)
-        if description.get("made_from") != made_from or description["sha256"] != _sums(folder, _DESCRIBED):
-            return False
-        if (folder / SUMS).is_file():
-            _checked_sums(folder)
-    except (FileNotFoundError, InputError):
-        return False
-    return True
-
-
-def _sums(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    return {name: file_sha256(folder / name) for name in names}
-
-
-def write_sums(folder: Path) -> None:
-    """Write the sums of a whole model folder."""
-    with atomic_path(folder / SUMS) as partial:
-        lines = [f"{sum_}  {name}\n" for name, sum_ in _sums(folder, _PARTS).items()]
-        partial.write_text("".join(lines), encoding="utf-8")
 
 
 def load_model(folder: str | Path, features: Features = "last") -> Model:
@@ -189,10 +212,10 @@ def load_model(folder: str | Path, features: Features = "last") -> Model:
         raise InputError(f"There are no features {features!r}: give {' or '.join(FEATURES)}.")
     folder = Path(folder).resolve()
     check_name(folder)
-    for name in _PARTS:
+    for name in PARTS:
         if not (folder / name).is_file():
-            raise InputError(f"{folder} is not a model folder: it has no {name}. {_instead_of(folder)}")
-    sums = _checked_sums(folder)
+            raise InputError(f"{folder} is not a model folder: it has no {name}. {instead_of(folder)}")
+    sums = checked_sums(folder)
     description = _read(folder / DESCRIPTION)
     raise_faults(str(folder / DESCRIPTION), schema_faults(description, "model"))
     try:
@@ -235,35 +258,6 @@ def load_model_to(folder: str | Path, device: str, threads: int | None = None, f
     model = load_model(folder, features)
     model.encoder.to(("cuda" if found else "cpu") if device == "auto" else device)
     return model
-
-
-def _instead_of(folder: Path) -> str:
-    """Say which folder was meant, of those that the workflow puts side by side."""
-    if not folder.exists():
-        return "There is no such folder: give `model` of a training's run."
-    if (folder / "model" / DESCRIPTION).is_file():
-        return f"It is a run: give {folder / 'model'}."
-    if any(folder.glob(DETECTOR)) or any(folder.glob(f"*/{DETECTOR}")):
-        return "It holds detectors: give the model that they were trained from, in the workflow `model` beside them."
-    return "Give `model` of a training's run, the whole folder."
-
-
-def _checked_sums(folder: Path) -> dict[str, str]:
-    """Return the sha256 of each file, once they are those that were written."""
-    found = _sums(folder, _PARTS)
-    if not (folder / SUMS).is_file():
-        why = "it is of an earlier version, or another training is to replace it"
-        logger.warning("%s has no %s (%s): its files are not checked.", folder, SUMS, why)
-        return found
-    lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
-    expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    for name, sum_ in found.items():
-        if sum_ != expected.get(name):
-            raise InputError(
-                f"{folder / name} is not the file that was written: its sha256 is {sum_}, {SUMS} says "
-                f"{expected.get(name, 'nothing of it')}. Copy the whole folder again."
-            )
-    return found
 
 
 def _read_grid(path: Path) -> LandmarkGrid:

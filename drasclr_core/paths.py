@@ -71,7 +71,8 @@ def readable_size(path: str | Path) -> int | None:
         is_folder = stat.S_ISDIR(status.st_mode)
         if not os.access(path, os.R_OK | os.X_OK if is_folder else os.R_OK):
             return None
-        return len(os.listdir(path)) if is_folder else status.st_size + _voxels_beside(Path(path))
+        beside = voxels_beside(Path(path))
+        return len(os.listdir(path)) if is_folder else status.st_size + (beside.stat().st_size if beside else 0)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -80,11 +81,11 @@ def readable_size(path: str | Path) -> int | None:
         return None
 
 
-def _voxels_beside(path: Path) -> int:
-    """Return the bytes of the file that a header alone names; 0 where there is none."""
-    if path.suffix.lower() not in _HEADERS_ALONE:
-        return 0
+def voxels_beside(path: Path) -> Path | None:
+    """Return the file of voxels that a header alone names; None where there is none, or the path is of no header."""
+    if path.suffix.lower() not in _HEADERS_ALONE or path.is_dir():
+        return None
     with path.open("rb") as file:
         named = _DATA_FILE.search(file.read(_HEADER_BYTES))
     beside = path.with_name(os.path.basename(named[1].decode("latin-1")) or ".") if named else path
-    return beside.stat().st_size if beside != path and beside.is_file() else 0
+    return beside if beside != path and beside.is_file() else None

@@ -14,7 +14,9 @@ from drasclr_core.collapse import read_collapse
 from drasclr_core.config import digest
 from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_directory
-from drasclr_core.model_folder import is_made_from, save_model, write_sums
+from drasclr_core.model_files import is_made_from, write_sums
+from drasclr_core.model_folder import save_model
+from drasclr_core.model_origin import TRAINED_ON, origin_of
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import Probe, pretrain
 from drasclr_core.unfinished import WORK, note_training
@@ -95,7 +97,12 @@ def pretrain_to_folder(
             )
         with atomic_directory(folder) as partial:
             collapse = read_collapse(work / "metrics.csv")
-            told = {"participant_ids": bank.participant_ids, "warnings": [collapse] if collapse else []}
+            ids = bank.participant_ids
+            told = {
+                TRAINED_ON: origin_of(ids),
+                "participant_ids": ids,
+                "warnings": [collapse] if collapse else [],
+            }
             description = {**provenance, **told, "made_from": made_from}
             save_model(partial, encoder, bank.grid, settings, description, atlas_mask)
             shutil.copyfile(work / "metrics.csv", partial / "metrics.csv")

@@ -13,7 +13,9 @@ from drasclr_core.images import without_text, write_image
 from drasclr_core.io import atomic_directory, file_sha256
 from drasclr_core.landmark_files import load_corners
 from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.model_folder import ATLAS, write_model
+from drasclr_core.model_files import ATLAS
+from drasclr_core.model_folder import write_model
+from drasclr_core.model_origin import TRAINED_ON
 from drasclr_core.paths import check_name, check_writable
 from drasclr_core.released import load_released_encoder
 from drasclr_core.scan_files import read_file
@@ -22,6 +24,7 @@ NEIGHBOURS = 3
 REGISTRATION = {"spacing_mm": 4.0, "min_dice": 0.7}
 PATCHES = {"max_invalid_fraction": 0.1}
 """As in config/copdgene.yaml: the cohort that the weights were trained on."""
+ORIGIN = "COPDGene, if this is the published checkpoint"
 _ATLAS_LIMITS_L = (1.0, 15.0)  # of both lungs, breathed in
 
 
@@ -99,6 +102,7 @@ def _description(encoder: Encoder, grid: LandmarkGrid, segmentation: str, sha256
     axes = "".join(pair[sign < 0] for pair, sign in zip(("LR", "PA", "SI"), grid.direction, strict=True))
     return {
         "architecture": {"feature_dim": encoder.feature_dim, "num_experts": experts, "conditioning": "location"},
+        TRAINED_ON: {"published": ORIGIN},
         "training": {"released_checkpoint_sha256": sha256, "seed": 0},
         "preprocess": {"axes": axes, "spacing_mm": grid.spacing_mm},
         "segmentation": {"method": segmentation, "weights": None},

@@ -29,6 +29,12 @@ _MOST_BELOW_AIR = 0.05
 _MOST_BEYOND = 0.005  # of the voxels above the histogram's end: metal is none of them
 
 
+def check_voxel_kind(scan: str, told: str, is_real: bool) -> None:
+    """Refuse voxels that are no single real number; `told` says what they are."""
+    if not is_real:
+        raise InputError(f"{scan}: a voxel is {told}, a CT has one real number: give the grey-scale volume.")
+
+
 def check_size(scan: str, size: Sequence[int]) -> None:
     """Refuse what is not three-dimensional, too small to be a chest, or too large to be a CT.
 

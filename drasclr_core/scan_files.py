@@ -67,6 +67,13 @@ def read_file(path: Path) -> sitk.Image:
             raise InputError(f"{path}: the file is damaged or incomplete: copy or convert the scan again.") from None
 
 
+def check_components(scan: str, pixel_id: int, count: int) -> None:
+    """Refuse an image of ITK whose voxels are no single real numbers."""
+    kind = sitk.GetPixelIDValueAsString(pixel_id)
+    is_real = count == 1 and ("integer" in kind or "float" in kind) and "vector" not in kind
+    scan_checks.check_voxel_kind(scan, f"{kind} with {count} components", is_real)
+
+
 @contextmanager
 def quiet_reader() -> Iterator[None]:
     """Keep ITK's warnings off the console, and let it read directions that are orthonormal but for rounding.
@@ -124,12 +131,7 @@ def _read_header(path: Path) -> Stated | None:
 def _check_header(path: Path, reader: sitk.ImageFileReader, stated: Stated | None) -> None:
     scan_checks.check_size(str(path), reader.GetSize())
     scan_checks.check_spacing(str(path), reader.GetSize(), reader.GetSpacing())
-    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
-    if reader.GetNumberOfComponents() != 1 or "integer" not in kind and "float" not in kind or "vector" in kind:
-        raise InputError(
-            f"{path}: a voxel is {kind} with {reader.GetNumberOfComponents()} components, a CT has one real number: "
-            "give the grey-scale volume."
-        )
+    check_components(str(path), reader.GetPixelID(), reader.GetNumberOfComponents())
     if stated is None:
         voxel_bytes = sitk.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
         if path.name.lower().endswith(".gz"):

@@ -14,14 +14,16 @@ from drasclr_core.lung_images import side_values
 from drasclr_core.lungs import LEFT, RIGHT, lung_metrics, segment_lungmask, segment_threshold
 from drasclr_core.patches import STORE, check_valid, cut_patches, patch_starts, write_patches
 from drasclr_core.registration import RegistrationLimits, read_transform, register_to_atlas, write_transform
+from drasclr_core.scan_images import ScanImage
 
 Metrics = dict[str, Any]
+Scan = str | Path | ScanImage
 
 _SIDES = {"right": RIGHT, "left": LEFT}
 _LEAST_LUNG_SHARE = 0.02  # of both lungs; less is counted as none
 
 
-def ingest(scan: str | Path, folder: Path, *, spacing_mm: float, axes: str) -> Metrics:
+def ingest(scan: Scan, folder: Path, *, spacing_mm: float, axes: str) -> Metrics:
     """Write a scan's isotropic volume, ``ct.nii.gz``; return the sizes of both."""
     ct = read_ct(scan)
     isotropic = resample_isotropic(ct, spacing_mm, axes)
@@ -30,9 +32,7 @@ def ingest(scan: str | Path, folder: Path, *, spacing_mm: float, axes: str) -> M
     return {**native, "size": list(isotropic.GetSize())}
 
 
-def segment(
-    ingested: str | Path, scan: str | Path, folder: Path, *, weights: Path | None, on_cpu: bool = False
-) -> Metrics:
+def segment(ingested: str | Path, scan: Scan, folder: Path, *, weights: Path | None, on_cpu: bool = False) -> Metrics:
     """Write the lung mask of an ingested volume, ``lungs.nii.gz`` (1 right, 2 left); return what it measures.
 
     `weights` are lungmask's, checked, which uses a GPU where there is one unless `on_cpu`; None segments by thresholds.

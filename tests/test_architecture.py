@@ -14,11 +14,11 @@ CORE = ROOT / "drasclr_core"
 # level of the word before its first underscore (`phantom_labels` that of `phantom`).
 LEVELS = {
     0: "errors io paths documents collapse config recipes training_faults experiments figure_specs tasks settings flow "
-    "work_folder unfinished insides sizes workflow_folders machine code_content",
+    "work_folder unfinished insides sizes workflow_folders machine code_content words",
     1: "phantom cohort persons folds subject atlas images scan separable dicom lungs lung airways ct_metrics "
     "registration boxes masks landmarks landmark patches histograms disease",
     2: "layers encoder step_kernels augment moco losses measures parallel",
-    3: "bank shards rows batches negatives contrast comparison views training checkpoint telemetry model_folder "
+    3: "bank shards rows batches negatives contrast comparison views training checkpoint telemetry model "
     "embedding dense released box finetune",
     4: "study methods metrics readout probes online_probe pretraining task bootstrap disease_probe disease_rows "
     "survival concordance detection significance embedding_map pooled retrieval",

@@ -27,8 +27,9 @@ def weights(monkeypatch):
     return stand_in
 
 
-def test_version():
-    result = drasclr("version")
+@pytest.mark.parametrize("asked", ["version", "--version"])
+def test_version(asked):
+    result = drasclr(asked)
     assert (result.exit_code, result.stdout) == (0, f"{__version__}\n")
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from scan_model import write_model_and_scans, write_scan
+from test_detection_scan import write_detectors
 from typer.testing import CliRunner
 
-from drasclr_core import embedding_scan
+from drasclr_core import embedding_scan, load_model
 from drasclr_core.cli import app
 
 
@@ -108,6 +109,25 @@ def test_a_call_that_cannot_be_done_is_told_before_the_work(place, monkeypatch, 
     result = drasclr("embed", "good.nii.gz", "--model", "model", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (["qc", "missing.nii.gz"], "no such file or folder: missing.nii.gz"),
+        (["qc", "good.nii.gz", "--picture", "no/p.png"], "there is no folder no: mkdir -p no"),
+        (["detect", "missing.nii.gz", "--detectors", "run/detector", "-o", "m.nii.gz"], "no such file or folder"),
+        (["detect", "good.nii.gz", "--detectors", "run/detector", "-o", "no/m.nii.gz"], "mkdir -p no"),
+    ],
+)
+def test_other_commands_tell_what_is_not_there_likewise(place, monkeypatch, call, message):
+    monkeypatch.chdir(place)
+    if not Path("run").exists():
+        write_detectors(Path("run/detector"), load_model("model"), centrilobular=[0.9], paraseptal=[])
+    before = sorted(place.rglob("*"))
+    result = drasclr(*call, "--model", "model")
+    assert (result.exit_code, result.stdout, message in result.stderr) == (2, "", True), result.stderr
+    assert sorted(place.rglob("*")) == before
 
 
 def test_a_failure_that_is_not_the_scans_keeps_the_others(place, tmp_path, monkeypatch):

@@ -11,7 +11,8 @@ from scan_model import no_lungs, write_scan, write_scan_model
 from drasclr_core import embedding_scan, load_model
 from drasclr_core.bank import build_bank
 from drasclr_core.embedding import embed_to_folder
-from drasclr_core.embedding_scan import ScanFeatures, ScanReader, check_lungs, landmarks_path, write_features
+from drasclr_core.embedding_scan import ScanFeatures, ScanReader, check_lungs
+from drasclr_core.embedding_tables import feature_tables, landmarks_path, write_tables
 from drasclr_core.errors import InputError, QualityError
 from drasclr_core.images import read_image
 from drasclr_core.io import run_subject_stage
@@ -149,7 +150,9 @@ def test_tables_by_hand(place, tmp_path, suffix):
     points_mm = np.array([[1.0, 2, 3], [4, 5, 6]])
     one = ScanFeatures(landmarks[0], landmarks, np.array([True, False]), points_mm, {})
     two = ScanFeatures(landmarks[1], landmarks + 10, np.array([True, True]), points_mm, {})
-    write_features({"a.nii": one, "b/c": two}, load_model(place / "model"), tmp_path / f"f{suffix}")
+    sums_of_scans = {"a.nii": "0" * 64, "b/c": "1" * 64}
+    tables = feature_tables({"a.nii": one, "b/c": two}, load_model(place / "model"), sums_of_scans)
+    write_tables(tables, tmp_path / f"f{suffix}")
     read = pd.read_parquet if suffix == ".parquet" else pd.read_csv
     means, each = read(tmp_path / f"f{suffix}"), read(landmarks_path(tmp_path / f"f{suffix}"))
     assert means.to_dict("list") == {"scan": ["a.nii", "b/c"], "f0": [0, 2], "f1": [1, 3]}
@@ -159,5 +162,6 @@ def test_tables_by_hand(place, tmp_path, suffix):
     if suffix == ".parquet":
         sums = (place / "model" / "SHA256SUMS").read_text()
         assert means.attrs["features"] == "last"
+        assert means.attrs["scan_sha256"] == sums_of_scans
         assert f"{means.attrs['model_sha256']}  encoder.safetensors" in sums
         assert json.dumps(means.attrs) == json.dumps(each.attrs)

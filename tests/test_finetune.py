@@ -23,7 +23,8 @@ from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.finetune import FinetuneSettings, finetune
 from drasclr_core.io import Record, read_json, write_json, write_record
-from drasclr_core.model_folder import ATLAS, LANDMARKS, WEIGHTS, Model
+from drasclr_core.model_files import ATLAS, LANDMARKS, WEIGHTS
+from drasclr_core.model_folder import Model
 from drasclr_core.subject import Subject
 
 COMMON = {"run": "r", "seed": 0, "fold_count": 2}

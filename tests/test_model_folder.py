@@ -9,17 +9,8 @@ from toy_bank import toy_grid
 
 from drasclr_core.encoder import Conditioning
 from drasclr_core.errors import InputError
-from drasclr_core.model_folder import (
-    ATLAS,
-    DESCRIPTION,
-    DETECTOR,
-    LANDMARKS,
-    SUMS,
-    WEIGHTS,
-    load_model,
-    load_model_to,
-    save_model,
-)
+from drasclr_core.model_files import ATLAS, DESCRIPTION, DETECTOR, LANDMARKS, SUMS, WEIGHTS
+from drasclr_core.model_folder import load_model, load_model_to, save_model
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.training import initial_encoder
 

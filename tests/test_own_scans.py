@@ -71,14 +71,19 @@ def test_a_header_in_single_precision_costs_little(embedded):
     assert np.abs(features["odd.nrrd"] - features["scan.nrrd"]).max() > 0  # another scan
 
 
-def test_the_example_in_python_runs(tmp_path, monkeypatch):
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+def test_the_examples_in_python_run(tmp_path, monkeypatch, capsys):
+    examples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     write_scan_model(tmp_path / "model")
     write_scan(tmp_path / "patient.nii.gz")
     monkeypatch.chdir(tmp_path)
-    names = {}
-    exec(compile(example, "docs/own_scans.md", "exec"), names)
+    kept = []
+    names = {"paths": ["patient.nii.gz", "none.nii.gz"], "keep": lambda *result: kept.append(result)}
+    for example in examples:
+        exec(compile(example, "docs/own_scans.md", "exec"), names)
     assert names["features"].mean.shape == (8,)
+    ((path, mean),) = kept
+    assert (path, mean.tolist()) == ("patient.nii.gz", names["features"].mean.tolist())
+    assert capsys.readouterr().out.splitlines()[-1].startswith("none.nii.gz: no such file")
 
 
 def test_the_exit_statuses_of_the_page_are_those_of_the_command():

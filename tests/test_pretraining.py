@@ -8,6 +8,7 @@ from toy_bank import toy_bank
 from drasclr_core import pretraining
 from drasclr_core.errors import InputError
 from drasclr_core.model_folder import load_model
+from drasclr_core.phantom_ids import phantom_ids
 from drasclr_core.pretraining import pretrain_to_folder
 from drasclr_core.settings import PretrainSettings
 
@@ -82,6 +83,17 @@ def test_a_damaged_model_is_trained_again(job, damaged):
         assert run("same")
         assert content() == made
     assert len(trainings) == 3
+
+
+def test_a_model_says_what_it_was_trained_on(job, monkeypatch):
+    run, _ = job
+    assert run("people")
+    assert load_model("model").description["trained_on"] == {"phantoms": 0, "participants": 8}
+    phantoms = replace(toy_bank(), participant_ids=phantom_ids(8))
+    monkeypatch.setattr(pretraining, "open_bank", lambda path: replace(phantoms, sha256="phantoms"))
+    settings = PretrainSettings(epochs=0, feature_dim=8, num_experts=2, cpu_threads=1, device="cpu")
+    assert pretrain_to_folder("bank.zarr", "mask.nii.gz", Path("phantoms"), settings, PROVENANCE)
+    assert load_model("phantoms").description["trained_on"] == {"phantoms": 8, "participants": 0}
 
 
 def test_other_settings_or_patches_are_another_training(job):

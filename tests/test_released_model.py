@@ -16,7 +16,8 @@ from drasclr_core.embedding_scan import ScanReader
 from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.images import read_image
-from drasclr_core.model_folder import DESCRIPTION, load_model
+from drasclr_core.model_files import DESCRIPTION
+from drasclr_core.model_folder import load_model
 from drasclr_core.patches import check_volume
 from drasclr_core.released import released_names
 from drasclr_core.released_model import import_released
@@ -70,6 +71,8 @@ def test_a_small_model_has_the_conventions_of_its_atlas(tmp_path, small):
     model = load_model(tmp_path / "model")
     assert model.description["preprocess"] == {"axes": "LAS", "spacing_mm": 2.0}
     assert model.grid.convention == "released"
+    assert model.trained_on == "COPDGene, if this is the published checkpoint"
+    assert model.scan_warnings == []
     assert model.grid.points_mm.tolist() == [[0, 0, 0], [52, 0, 0], [0, -52, 52], [52, -52, 52]]
     assert ScanReader.of(model).lung_weights is None
     check_volume(model.grid, read_image(tmp_path / "model/lung_mask.nii.gz"))

@@ -19,7 +19,8 @@ from drasclr_core.checkpoint import newest_checkpoint
 from drasclr_core.errors import InputError
 from drasclr_core.io import run_subject_stage
 from drasclr_core.lung_weights import check_weights
-from drasclr_core.model_folder import SUMS, WEIGHTS, load_model, save_model
+from drasclr_core.model_files import SUMS, WEIGHTS
+from drasclr_core.model_folder import load_model, save_model
 from drasclr_core.released_model import import_released
 from drasclr_core.settings import PretrainSettings
 from drasclr_core.subject_stages import ingest
