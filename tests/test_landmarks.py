@@ -141,6 +141,13 @@ def test_released_grid_by_hand_on_las_axes():
     assert grid.code_of(np.array([[5.0, -7, 11], [15, -12, 16]])).tolist() == [[-1, -1, -1], [0, 0, 0]]
 
 
+def test_released_codes_count_from_the_first_voxel_not_from_the_lowest_corner():
+    corners = np.array([[10, 4, 9], [20, 8, 6], [15, 6, 18]])
+    grid = LandmarkGrid.build(small_mask(), patch_size=4, neighbours=1, convention="released", corners=corners)
+    expected = [[0, 0, 0], [1, 1, -1 / 3], [0.5, 0.5, 1]]  # corner / (20, 8, 18) * 2 - 1
+    np.testing.assert_allclose(grid.codes, expected, atol=1e-14)
+
+
 def test_released_codes_are_the_released_formula(atlas):
     mask, published = atlas
     grid = LandmarkGrid.build(mask, corners=published, convention="released")

@@ -167,6 +167,34 @@ def test_every_missed_limit_is_named_with_its_measurement(subject, atlas, monkey
     assert (caught.value.metrics["dice"], caught.value.metrics["determinant"]) == (0, pytest.approx(-2.5))
 
 
+def test_the_best_start_is_reported_not_the_first_or_the_last(subject, atlas, truth, monkeypatch):
+    def off_by(shift_mm):
+        affine = sitk.AffineTransform(truth)
+        affine.SetTranslation(np.add(truth.GetTranslation(), (shift_mm, 0, 0)))
+        return affine
+
+    fake_ants(monkeypatch, [off_by(60.0), None, off_by(15.0), off_by(40.0)])
+    with pytest.raises(QualityError) as caught:
+        register_to_atlas(subject, atlas, spacing_mm=8.0, limits=RegistrationLimits(min_dice=0.99))
+    assert caught.value.metrics["starts_tried"] == 3
+    assert 14 < caught.value.metrics["centroid_distance_mm"] < 16
+
+
+def test_lung_that_is_mapped_beyond_the_atlas_counts_against_the_overlap(monkeypatch):
+    # Two columns of 40 x 40 mm from one bottom, 80 mm and 240 mm high; the atlas's grid ends 24 mm above its own.
+    def column(height):
+        labels = np.zeros((80, 30, 30), np.uint8)
+        labels[10 : 10 + height, 10:20, 10:20] = 1
+        image = sitk.GetImageFromArray(labels)
+        image.SetSpacing((4.0, 4.0, 4.0))
+        return image
+
+    fake_ants(monkeypatch, [sitk.AffineTransform(3)])
+    limits = RegistrationLimits(min_dice=0.1, max_centroid_distance_mm=1000)
+    found = register_to_atlas(column(60), column(20), spacing_mm=4.0, limits=limits)
+    assert found.metrics["dice"] == pytest.approx(2 * 20 / (20 + 60))
+
+
 def test_when_ants_finds_nothing_the_subject_is_excluded(subject, atlas, monkeypatch):
     fake_ants(monkeypatch, [None] * 4)
     with pytest.raises(QualityError, match="no overlap") as caught:
