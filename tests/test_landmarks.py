@@ -1,26 +1,25 @@
 """The landmark grid: against the published landmarks, plain loops, and by hand."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from reference import published_grid, reference_file
 
 from drasclr_core.errors import InputError
 from drasclr_core.landmark_files import load_corners
 from drasclr_core.landmarks import LandmarkGrid, grid_landmarks, neighbours
 
-REFERENCE = Path(os.environ.get("DRASCLR_REFERENCE", Path(__file__).parents[2] / "shared/reference"))
 LINE = np.array([[0.0, 0, 0], [10, 0, 0], [30, 0, 0], [31, 0, 0]])
 
 
-@pytest.fixture(scope="module")
-def atlas():
-    if not (REFERENCE / "atlas_lung_mask.nii.gz").exists():
-        pytest.skip(f"the published atlas is not in {REFERENCE} (set DRASCLR_REFERENCE)")
-    return sitk.ReadImage(str(REFERENCE / "atlas_lung_mask.nii.gz")), load_corners(REFERENCE / "atlas_patch_loc.npy")
+@pytest.fixture(scope="module", params=["counts", "published files"])
+def atlas(request):
+    if request.param == "counts":
+        return published_grid()
+    mask, corners = (reference_file(name) for name in ("atlas_lung_mask.nii.gz", "atlas_patch_loc.npy"))
+    return sitk.ReadImage(str(mask)), load_corners(corners)
 
 
 def small_mask(size=(30, 24, 22), direction=(1, 1, 1), spacing_mm=1.0):
