@@ -19,6 +19,7 @@ from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.patches import STORE, open_patches
 from drasclr_core.persons import person_indices
 from drasclr_core.shards import RowFiles, create_rows, row_compressor
+from drasclr_core.stores import Store, checked_codecs
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +65,8 @@ class Bank:
 
         Raises
         ------
-        InputError
-            If the row's file is missing, cut short, or its index is damaged.
+        DamagedError
+            If the row's file is missing, cut short or damaged.
         """
         if self._files:
             self._files.read(landmark, out, begin)
@@ -109,8 +110,10 @@ def build_bank(
     Raises
     ------
     InputError
-        If there are no subjects, an id comes twice, a subject's store is missing, damaged or does not fit the grid, or
+        If there are no subjects, an id comes twice, a subject's store is missing or does not fit the grid, or
         `memory_gb` is too small for a single row.
+    DamagedError
+        If a subject's store is not what was written.
     """
     _check_ids(patch_folders, ids)
     size = grid.patch_size
@@ -121,7 +124,7 @@ def build_bank(
         attributes = {"participant_ids": list(ids), "persons": whose, "grid": grid.to_json()}
         bank = zarr.create_group(partial, attributes=attributes)
         valid = _read_valid(patch_folders, ids, shape)
-        bank.create_array("valid", shape=valid.shape, dtype=bool, chunks=valid.shape)[:] = valid
+        bank.create_array("valid", data=valid, chunks=valid.shape, compressors=checked_codecs())
         hu, told = create_rows(bank, shape, row_compressor()), hashlib.sha256(valid.tobytes())
         for begin in range(0, shape[0], block):
             rows = slice(begin, min(begin + block, shape[0]))
@@ -139,14 +142,16 @@ def open_bank(path: str | Path) -> Bank:
     ------
     InputError
         If there is no bank at `path`.
+    DamagedError
+        If what lies there is one no longer.
     """
     try:
-        group = zarr.open_group(path, mode="r", zarr_format=3)
-        attributes: dict[str, Any] = dict(group.attrs)
+        store = Store.open(path)
+        attributes: dict[str, Any] = dict(store.group.attrs)
         participant_ids, grid = attributes["participant_ids"], attributes["grid"]
-        hu, valid = _array(group, "hu"), _array(group, "valid")[:]
     except (FileNotFoundError, KeyError) as error:
         raise InputError(f"{path} is not a bank: run the bank stage (build_bank) first.") from error
+    hu, valid = store["hu"].array, store["valid"][:]
     # A bank of an earlier version does not say: then every subject is its own person.
     persons = person_indices(attributes.get("persons", participant_ids))
     return Bank(hu, valid, participant_ids, LandmarkGrid.from_json(grid), persons, attributes.get("sha256"))
@@ -186,26 +191,19 @@ def _read_valid(
     for place, (folder, name) in enumerate(zip(patch_folders, ids, strict=True)):
         store = open_patches(Path(folder) / STORE)
         expected = (shape[0], *shape[2:])
-        if (found := _array(store, "hu").shape) != expected:
+        if (found := store["hu"].shape) != expected:
             raise InputError(
                 f"{name}: {folder}/{STORE} holds patches of shape {found}, the landmark grid asks for {expected}: "
                 "rerun the patches stage with this atlas."
             )
-        valid[:, place] = _array(store, "valid")[:]
+        valid[:, place] = store["valid"][:]
     return valid
-
-
-def _array(group: zarr.Group, name: str) -> Any:
-    return group[name]
 
 
 def _read_rows(patch_folders: Sequence[str | Path], rows: slice, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
     block = np.empty((rows.stop - rows.start, *shape[1:]), np.int16)
     for place, folder in enumerate(patch_folders):
-        try:
-            block[:, place] = _array(open_patches(Path(folder) / STORE), "hu")[rows]
-        except (ValueError, RuntimeError) as error:  # by zarr's checksum, or by the decoder
-            raise InputError(f"{folder}/{STORE} is damaged: rerun the patches stage of this subject.") from error
+        block[:, place] = open_patches(Path(folder) / STORE)["hu"][rows]
     return block
 
 

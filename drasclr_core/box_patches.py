@@ -23,6 +23,7 @@ from drasclr_core.encoder import PATCH_SIZE
 from drasclr_core.io import atomic_directory
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.patches import ct_compressor, cut_patches
+from drasclr_core.stores import Store, checked_codecs
 from drasclr_core.subject import Subject
 
 logger = logging.getLogger(__name__)
@@ -165,19 +166,20 @@ def write_box_patches(path: str | Path, patches: BoxPatches) -> None:
         group = zarr.create_group(partial, attributes={**texts, "left_out": list(patches.left_out)})
         for name in _ARRAYS:
             values = getattr(patches, name)
-            volumes = {"chunks": (1, *values.shape[1:]), "shards": (_SHARD, *values.shape[1:])}
-            layout = {**volumes, "compressors": ct_compressor()} if values.ndim == 4 else {}
+            first, crc = checked_codecs()
+            layout: dict[str, Any] = {"compressors": [first, crc]}
+            if values.ndim == 4:
+                shards = {"chunks": (1, *values.shape[1:]), "shards": (_SHARD, *values.shape[1:])}
+                layout = {"compressors": [ct_compressor(), crc], **shards}
             group.create_array(name, shape=values.shape, dtype=values.dtype, **layout)[:] = values
 
 
 def read_box_patches(path: str | Path) -> BoxPatches:
     """Return the patches that `write_box_patches` wrote."""
-    import zarr
-
-    group: Any = zarr.open_group(path, mode="r", zarr_format=3)
-    fields: dict[str, Any] = {name: group[name][:] for name in _ARRAYS}
-    fields |= {name: np.array(group.attrs[name], np.str_) for name in _TEXTS}
-    return BoxPatches(**fields, left_out=tuple(group.attrs["left_out"]))
+    store = Store.open(path)
+    fields: dict[str, Any] = {name: store[name][:] for name in _ARRAYS}
+    fields |= {name: np.array(store.attribute(name), np.str_) for name in _TEXTS}
+    return BoxPatches(**fields, left_out=tuple(store.attribute("left_out")))
 
 
 def healthy_centres(lungs: sitk.Image, count: int, participant_id: str, seed: int) -> list[tuple[float, float, float]]:

@@ -3,7 +3,6 @@
 Importing this module loads the standard library, PyYAML and jsonschema only: the Snakefile does it at every start.
 """
 
-import csv
 import logging
 import os
 import re
@@ -19,7 +18,8 @@ from jsonschema.exceptions import ValidationError
 from drasclr_core.cohort_lines import read_table_lines
 from drasclr_core.documents import raise_faults
 from drasclr_core.documents import schema as read_schema
-from drasclr_core.io import atomic_path
+from drasclr_core.errors import InputError
+from drasclr_core.own_tables import write_rows
 from drasclr_core.persons import person_faults
 
 if TYPE_CHECKING:
@@ -155,10 +155,7 @@ def as_number(cell: str) -> int | float | str:
 
 
 def _write_tsv(rows: Iterable[Mapping[str, Any]], columns: list[str], path: str | Path) -> None:
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", delimiter="\t", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(path, columns, ([row.get(column) for column in columns] for row in rows))
 
 
 def _read_table(path: Path) -> _Table:

@@ -21,8 +21,8 @@ from drasclr_core.detection import Mask, Predict, evaluate_patches, is_positive
 from drasclr_core.encoder import FEATURES, Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.finetune import Classifier, FinetuneSettings, finetune
-from drasclr_core.io import read_json, write_json
-from drasclr_core.model_files import DETECTOR
+from drasclr_core.io import file_sha256, own_sums, read_json, write_json
+from drasclr_core.model_files import COPY_AGAIN, DETECTOR
 from drasclr_core.model_folder import Model
 from drasclr_core.settings import Features
 
@@ -74,7 +74,7 @@ def evaluate_finetuned(
         evaluations.append(evaluate_patches(f"{subtype}_detection", "finetuned", chosen, labels, predict, **common))
         held_out = {str(fold): sorted(set(chosen.participants[chosen.folds == fold])) for fold in set(chosen.folds)}
         trained = sorted(int(path.stem.removeprefix("fold-")) for path in place.glob("fold-*.safetensors"))
-        content = {"subtype": subtype, "model": model.identity, "settings": vars(settings)}
+        content = {"subtype": subtype, "model": model.identity, "settings": vars(settings), "sha256": own_sums(place)}
         told = {"features": model.encoder.features, "held_out": held_out, "trained_folds": trained}
         write_json(place / DETECTOR, {**content, **told, "versions": {"drasclr": __version__}})
     return evaluations
@@ -155,11 +155,11 @@ def trained_folds(folder: Path, model: Model) -> list[int]:
     InputError
         If the folder is none of detectors, or they were trained from another model.
     """
-    (folds, _, told), ours = _read(folder), _flat(model.identity)
+    content, ours = _read(folder), _flat(model.identity)
+    folds, told = content["trained_folds"], content["model"]
     if not (told and ours):
         logger.warning("%s: not checked whether its detectors were trained from this model.", folder)
-        return folds
-    for name, value in ours.items():
+    for name, value in ours.items() if told else ():
         if told.get(name) != value:
             raise InputError(
                 f"{folder}: the detectors were trained from another model than {model.folder}: {name} was "
@@ -176,17 +176,18 @@ def load_detector(folder: Path, fold: int, model: Model) -> Detector:
     InputError
         If its file is damaged, or not of the model's architecture.
     """
-    path = folder / f"fold-{fold}.safetensors"
-    encoder = copy.deepcopy(model.encoder)
-    encoder.features = _read(folder)[1]
+    path, content, encoder = folder / f"fold-{fold}.safetensors", _read(folder), copy.deepcopy(model.encoder)
+    encoder.features = content["features"]
     classifier = Classifier(encoder.output_dim)
     head = {f"head.{name}": value for name, value in encoder.head.state_dict().items()}
     try:
+        if content["sha256"].get(path.name) not in (None, file_sha256(path)):
+            raise ValueError(f"its sha256 is not the one that {DETECTOR} tells")
         tensors = load_file(path)
         encoder.load_state_dict(head | _part(tensors, "encoder."))
         classifier.load_state_dict(_part(tensors, "classifier."))
-    except (SafetensorError, RuntimeError, FileNotFoundError) as error:
-        raise InputError(f"{path} does not hold a detector of this architecture: {error}. Copy it again.") from error
+    except (SafetensorError, RuntimeError, ValueError, FileNotFoundError) as error:
+        raise InputError(f"{path} does not hold a detector of this architecture: {error}. {COPY_AGAIN}") from error
     return Model(encoder.eval(), model.grid, model.description), classifier.to(encoder.device).eval()
 
 
@@ -277,17 +278,17 @@ def _on_part(predict: Predict, labels: Mask, fraction: float, seed: int) -> Pred
     return predict_from_part
 
 
-def _read(folder: Path) -> tuple[list[int], Features, dict[str, Any]]:
-    """Return what a subtype's ``detector.json`` tells: trained folds, features (in earlier versions "last"), model."""
+def _read(folder: Path) -> dict[str, Any]:
+    """Return a subtype's ``detector.json``, the model's identity flat; of earlier versions ``last`` and no sums."""
     if not (folder / DETECTOR).is_file():
         raise InputError(f"{folder} holds no {DETECTOR}: it is no folder of detectors, or its copy is not whole.")
     try:
-        content = {"features": "last", **read_json(folder / DETECTOR)}
+        content = {"features": "last", "sha256": {}, **read_json(folder / DETECTOR)}
         if content["features"] not in FEATURES:
             raise ValueError(f"features {content['features']!r}")
-        return list(content["trained_folds"]), content["features"], _flat(content.get("model"))
+        return {**content, "trained_folds": list(content["trained_folds"]), "model": _flat(content.get("model"))}
     except (ValueError, KeyError) as error:
-        raise InputError(f"{folder / DETECTOR} is damaged ({error!r}): copy the folder again.") from error
+        raise InputError(f"{folder / DETECTOR} is damaged ({error!r}). {COPY_AGAIN}") from error
 
 
 def _flat(identity: dict[str, Any] | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from drasclr_core.images import read_image
-from drasclr_core.io import CT, read_json, read_record, write_json
+from drasclr_core.io import CT, read_json, read_record, undamaged, write_json
 from drasclr_core.patches import STORE, cut_patches, open_patches
 from drasclr_core.phantom_labels import DISEASES
 
@@ -82,8 +82,7 @@ def patch_disease(phantom: str | Path, ingested: str | Path, patches: str | Path
     """Return the true lung and disease of a phantom's patches; the folders are those of `measure_disease`."""
     truth, lungs = (read_image(Path(phantom) / f"{name}.nii.gz") for name in ("truth", "lungs"))
     store = open_patches(Path(patches) / STORE)
-    arrays: Any = {name: store[name] for name in ("index_zyx", "valid", "hu")}
-    starts_zyx, valid, edge = arrays["index_zyx"][:], arrays["valid"][:], arrays["hu"].shape[1]
+    starts_zyx, valid, edge = store["index_zyx"][:], store["valid"][:], store["hu"].shape[1]
     counts = label_counts(truth, lungs, read_image(Path(ingested) / CT), starts_zyx, edge)
     diseased = dict(zip(DISEASES, counts[:, 1:].T, strict=True))
     return PatchDisease(edge**3, valid, counts.sum(axis=1), diseased)
@@ -122,7 +121,7 @@ def label_counts(
 
 def read_disease(folder: str | Path) -> PatchDisease:
     """Return what `measure_disease` wrote to a folder."""
-    content = read_json(Path(folder) / COUNTS)
+    content = read_json(undamaged(Path(folder) / COUNTS))
     return PatchDisease(
         patch_voxels=content["patch_voxels"],
         valid=np.array(content["valid"], bool),

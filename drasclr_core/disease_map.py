@@ -54,7 +54,7 @@ def most_diseased_slice(
         One of `drasclr_core.disease.TARGETS`.
     """
     volume = read_image(Path(ingested) / CT)
-    store: Any = open_patches(Path(patches) / STORE)
+    store = open_patches(Path(patches) / STORE)
     middle = (store["hu"].shape[1] - 1) / 2
     centres_mm = [
         volume.TransformContinuousIndexToPhysicalPoint([float(place) + middle for place in start[::-1]])

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ from drasclr_core.errors import InputError
 from drasclr_core.histograms import HISTOGRAMS
 from drasclr_core.io import RECORD, read_json
 from drasclr_core.settings import Features
+from drasclr_core.stores import Store
 
 LOCATION = "location"
 """The row of the landmark's mean alone."""
@@ -55,12 +55,8 @@ class Training:
 
 def read_landmark_features(folder: str | Path) -> LandmarkFeatures:
     """Return the features per landmark of a run's features folder."""
-    import zarr
-
-    store = zarr.open_group(Path(folder) / "landmarks.zarr", mode="r")
-    features: Any = store["features"]
-    ids: Any = store.attrs["participant_ids"]
-    return LandmarkFeatures(tuple(ids), features[:])
+    store = Store.open(Path(folder) / "landmarks.zarr")
+    return LandmarkFeatures(tuple(store.attribute("participant_ids")), store["features"][:])
 
 
 def read_training(folder: str | Path, *, name: str, run: str, seed: int) -> Iterator[Training]:

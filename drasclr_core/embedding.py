@@ -14,9 +14,10 @@ from drasclr_core import __version__
 from drasclr_core.bank import Bank, open_bank
 from drasclr_core.encoder import Encoder, normalise_hu
 from drasclr_core.errors import InputError
-from drasclr_core.io import RECORD, atomic_directory, write_json
+from drasclr_core.io import RECORD, atomic_directory, own_sums, write_json
 from drasclr_core.model_folder import load_model
 from drasclr_core.settings import Features
+from drasclr_core.stores import checked_codecs
 
 logger = logging.getLogger(__name__)
 
@@ -67,10 +68,11 @@ def embed_to_folder(
     frame.insert(0, "participant_id", bank.participant_ids)
     with atomic_directory(folder) as partial:
         frame.sort_values("participant_id").to_parquet(partial / "features.parquet", index=False)
-        write_json(partial / RECORD, {"model": model.description, "features": features, "drasclr": __version__})
+        told = {"model": model.description, "features": features, "drasclr": __version__}
+        write_json(partial / RECORD, {**told, "sha256": own_sums(partial)})
         store = zarr.create_group(partial / "landmarks.zarr", attributes={"participant_ids": bank.participant_ids})
         for name, values in (("features", found), ("valid", bank.valid.T), ("landmarks_mm", bank.grid.points_mm)):
-            store.create_array(name, data=np.ascontiguousarray(values))
+            store.create_array(name, data=np.ascontiguousarray(values), compressors=checked_codecs())
 
 
 def embed_bank(bank: Bank, encoder: Encoder) -> Iterator[npt.NDArray[np.float32]]:

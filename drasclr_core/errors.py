@@ -41,8 +41,10 @@ class DamagedError(ValueError):
 
     def __init__(self, path: str | Path, what: str) -> None:
         path = Path(path)
-        # A subject's folder is made as a whole.
-        whole = path.parent if (path.parent / "record.json").exists() else path
+        # A store and a subject's folder are made as a whole.
+        whole = next((folder for folder in path.parents if folder.suffix == ".zarr"), path)
+        if (whole.parent / "record.json").exists():
+            whole = whole.parent
         super().__init__(f"{path} is damaged ({what}): remove {whole}, and the same command makes it again.")
 
 

@@ -14,6 +14,7 @@ from drasclr_core.embedding_map import MIN_SUBJECTS, map_subjects
 from drasclr_core.errors import InputError
 from drasclr_core.figure_specs import FigureSpec
 from drasclr_core.figures import COLOURS, GREY, SEQUENTIAL, Drawing, empty_drawing, new_figure, plain_axes
+from drasclr_core.own_tables import whole
 from drasclr_core.probes import ALL_FOLDS, read_features
 
 MOST_CLASSES = 8
@@ -52,7 +53,7 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
         return empty_drawing(["participant_id"], f"n = {len(features)} subjects: a map needs {MIN_SUBJECTS}.")
     places, explained = map_subjects(features.drop(columns=["participant_id", "fold"]).to_numpy(), settings["seed"])
     places.insert(0, "participant_id", features["participant_id"])
-    known = validate_participants(paths["participants"])
+    known = validate_participants(whole(paths["participants"]))
     labels = [name for name in spec.labels if name in known and known[name].notna().any()]
     data = places.merge(known[["participant_id", *labels]], on="participant_id", how="left", validate="one_to_one")
     absent = [f"The participants table has no {name}." for name in spec.labels if name not in labels]

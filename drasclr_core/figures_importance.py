@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import SimpleITK as sitk
-import zarr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,6 +16,8 @@ from drasclr_core.embedding_map import landmark_importance
 from drasclr_core.figure_specs import FigureSpec
 from drasclr_core.figures import SEQUENTIAL, Drawing, new_figure
 from drasclr_core.folds import read_folds
+from drasclr_core.own_tables import whole
+from drasclr_core.stores import Store
 
 AXES = ("x", "y", "z")
 ARRAY_AXIS = {"z": 0, "y": 1, "x": 2}
@@ -39,10 +40,10 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     settings : mapping
         `readout`, `seed`.
     """
-    store = zarr.open_group(Path(paths["features"]) / "landmarks.zarr", mode="r")
-    features, valid, points_mm = (np.asarray(store[name]) for name in ("features", "valid", "landmarks_mm"))
-    participants, folds = validate_participants(paths["participants"]), read_folds(paths["folds"])
-    ids: Any = store.attrs["participant_ids"]
+    store = Store.open(Path(paths["features"]) / "landmarks.zarr")
+    features, valid, points_mm = (store[name][:] for name in ("features", "valid", "landmarks_mm"))
+    participants, folds = validate_participants(whole(paths["participants"])), read_folds(paths["folds"])
+    ids = store.attribute("participant_ids")
     scores = pd.concat(
         [
             landmark_importance(

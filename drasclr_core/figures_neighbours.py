@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import zarr
 
 from drasclr_core.bank import Bank, open_bank
 from drasclr_core.disease import EMPHYSEMA, PatchDisease, read_cohort
@@ -29,6 +28,7 @@ from drasclr_core.figures_patches import (
 from drasclr_core.folds import read_folds
 from drasclr_core.metrics import r2
 from drasclr_core.retrieval import choose_queries, mean_difference, median_subject, nearest_of_others, unit_features
+from drasclr_core.stores import Store
 
 QUANTILES = (0.1, 0.5, 0.9)
 NEAREST = 4
@@ -105,8 +105,8 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
 
 def _features(folder: str | Path, bank: Bank) -> Any:
     """Return a run's features, (N, L, D), as they lie on disk: of a large cohort few landmarks are read."""
-    store = zarr.open_group(Path(folder) / "landmarks.zarr", mode="r")
-    if list(store.attrs["participant_ids"]) != bank.participant_ids:  # type: ignore[arg-type]
+    store = Store.open(Path(folder) / "landmarks.zarr")
+    if list(store.attribute("participant_ids")) != bank.participant_ids:
         raise InputError(f"{folder} has features of other participants than the bank: embed the cohort again.")
     return store["features"]
 

@@ -1,11 +1,13 @@
 """The curves of one training, from its metrics.csv."""
 
+from pathlib import Path
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from drasclr_core.collapse import EFFECTIVE_RANK, UNIFORMITY, collapse_of
-from drasclr_core.errors import InputError
+from drasclr_core.errors import DamagedError, InputError
 from drasclr_core.figures import COLOURS, GREY, new_figure, plain_axes
 
 SMOOTHED_SHARE = 0.05
@@ -33,6 +35,23 @@ TITLES = {
 }
 LIMITS = {"relative": 1.0, "win": 0.5, "uniformity": UNIFORMITY, "rank": EFFECTIVE_RANK}
 """Dotted lines: features that are all alike; chance; a collapse above; a collapse below."""
+
+
+def read_metrics(path: str | Path) -> pd.DataFrame:
+    """Return a training's ``metrics.csv``.
+
+    Raises
+    ------
+    DamagedError
+        If it does not end with a line, or a cell holds no number.
+    """
+    path = Path(path)
+    if not path.read_bytes().endswith(b"\n"):
+        raise DamagedError(path, "it ends too early")
+    try:
+        return pd.read_csv(path, dtype=float)
+    except ValueError as error:
+        raise DamagedError(path, str(error)) from error
 
 
 def training_curves(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """Who stays in a cohort, who leaves it, and whether too many do."""
 
-import csv
 import logging
 from collections import Counter
 from collections.abc import Iterable
@@ -8,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from drasclr_core.errors import QualityError
-from drasclr_core.io import atomic_path, read_record
+from drasclr_core.io import read_record
+from drasclr_core.own_tables import read_rows, write_rows
 
 logger = logging.getLogger(__name__)
 
+INCLUDED_COLUMNS = ("participant_id",)
 EXCLUSION_COLUMNS = ("participant_id", "stage", "reason")
 
 
@@ -28,20 +29,20 @@ def collect_subjects(folders: Iterable[str | Path], included: str | Path, exclus
         Table to write: participant_id, stage (the one that excluded it, or ``table``), reason.
     """
     records = [read_record(folder) for folder in folders]
-    _write(included, ("participant_id",), [(r.participant_id,) for r in records if not r.excluded])
+    write_rows(included, INCLUDED_COLUMNS, [(r.participant_id,) for r in records if not r.excluded])
     excluded = [(r.participant_id, r.excluded_by, r.reason) for r in records if r.excluded]
-    _write(exclusions, EXCLUSION_COLUMNS, excluded)
+    write_rows(exclusions, EXCLUSION_COLUMNS, excluded)
     logger.info("%d included, %d excluded", len(records) - len(excluded), len(excluded))
 
 
 def read_included(path: str | Path) -> list[str]:
     """Return the included participants' ids in their order."""
-    return [row["participant_id"] for row in _read(path)]
+    return [row["participant_id"] for row in read_rows(path, INCLUDED_COLUMNS)]
 
 
 def read_exclusions(path: str | Path) -> list[dict[str, str]]:
     """Return the rows of an exclusions table: participant_id, stage, reason."""
-    return _read(path)
+    return read_rows(path, EXCLUSION_COLUMNS)
 
 
 def check_exclusions(included: str | Path, exclusions: str | Path, max_excluded_fraction: float) -> dict[str, Any]:
@@ -69,15 +70,3 @@ def check_exclusions(included: str | Path, exclusions: str | Path, max_excluded_
             "fraction."
         )
     return {"entered": entered, "included": stayed, "excluded": len(excluded), "excluded_by_stage": stages}
-
-
-def _write(path: str | Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
-def _read(path: str | Path) -> list[dict[str, str]]:
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))

@@ -1,13 +1,14 @@
 """The cross-validation folds of a cohort, by person."""
 
-import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from drasclr_core.errors import InputError
-from drasclr_core.io import atomic_path
+from drasclr_core.errors import DamagedError, InputError
+from drasclr_core.own_tables import read_rows, write_rows
+
+_COLUMNS = ("participant_id", "fold")
 
 
 def assign_folds(
@@ -64,12 +65,12 @@ def assign_folds(
 
 def write_folds(folds: Mapping[str, int], path: str | Path) -> None:
     """Write the folds as a tab-separated table with the columns participant_id and fold."""
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerows([("participant_id", "fold"), *folds.items()])
+    write_rows(path, _COLUMNS, folds.items())
 
 
 def read_folds(path: str | Path) -> dict[str, int]:
     """Return participant id -> fold from a table of `write_folds`."""
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        return {row["participant_id"]: int(row["fold"]) for row in csv.DictReader(file, delimiter="\t")}
+    rows = read_rows(path, _COLUMNS)
+    if wrong := [row["fold"] for row in rows if not row["fold"].isdecimal()]:
+        raise DamagedError(path, f"'{wrong[0]}' is no fold")
+    return {row["participant_id"]: int(row["fold"]) for row in rows}

@@ -181,16 +181,15 @@ def _holds(path: str | Path, array: npt.NDArray[Any]) -> bool:
 
 
 def read_image(path: str | Path) -> sitk.Image:
-    """Read an image that this pipeline wrote: voxels and geometry, no header text.
+    """Read an image that this pipeline wrote: voxels and geometry, no header text; DamagedError as of `check_image`."""
+    check_image(path)
+    return without_text(sitk.ReadImage(str(path)))
 
-    Raises
-    ------
-    DamagedError
-        If its checksum, at which ITK does not look, is not that of its voxels.
-    """
+
+def check_image(path: str | Path) -> None:
+    """Raise a DamagedError if an image's checksum, at which ITK does not look, is not that of its content."""
     if str(path).endswith(".gz") and not _is_whole(Path(path), 1):
         raise DamagedError(path, "its checksum is not that of its content")
-    return without_text(sitk.ReadImage(str(path)))
 
 
 def without_text(image: sitk.Image) -> sitk.Image:

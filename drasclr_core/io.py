@@ -42,6 +42,7 @@ class Record:
     metrics: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    sha256: dict[str, str] = field(default_factory=dict)  # as of `own_sums`; empty in earlier versions
 
     @property
     def excluded(self) -> bool:
@@ -147,6 +148,28 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def own_sums(folder: Path) -> dict[str, str]:
+    """Return the sha256 of a folder's files, for its record: of all but the .gz, which hold a checksum of their own."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix != ".gz"]
+    return {path.name: file_sha256(path) for path in files}
+
+
+def undamaged(path: str | Path) -> Path:
+    """Return the path of a file, once its content is that of which the record beside it tells, if it does.
+
+    Raises
+    ------
+    DamagedError
+        If it is another.
+    """
+    path = Path(path)
+    record = path.with_name(RECORD)
+    told = read_json(record).get("sha256", {}).get(path.name) if record.exists() else None
+    if told and file_sha256(path) != told:
+        raise DamagedError(path, f"its sha256 is not the one that {RECORD} tells")
+    return path
+
+
 def read_record(folder: str | Path) -> Record:
     """Return the record of a per-subject stage folder."""
     path = Path(folder) / RECORD
@@ -221,6 +244,7 @@ def run_subject_stage(
             metrics=metrics,
             versions={"drasclr": __version__},
             seconds=round(time.perf_counter() - start, 3),
+            sha256=own_sums(partial),
         )
         write_record(partial, record)
     return record

@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 WEIGHTS, DESCRIPTION, LANDMARKS, ATLAS = "encoder.safetensors", "model.json", "landmarks.json", "lung_mask.nii.gz"
 SUMS = "SHA256SUMS"
 """The sha256 of the four others, as ``sha256sum --check`` reads them."""
+COPY_AGAIN = "Copy the whole folder again; where a workflow made it, remove it, and the same command makes it again."
 DETECTOR = "detector.json"
 """What a folder of detectors holds in place of the others."""
 
@@ -51,7 +52,7 @@ def checked_sums(folder: Path) -> dict[str, str]:
         if sum_ != expected.get(name):
             raise InputError(
                 f"{folder / name} is not the file that was written: its sha256 is {sum_}, {SUMS} says "
-                f"{expected.get(name, 'nothing of it')}. Copy the whole folder again."
+                f"{expected.get(name, 'nothing of it')}. {COPY_AGAIN}"
             )
     return found
 

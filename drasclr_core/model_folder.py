@@ -22,6 +22,7 @@ from drasclr_core.io import file_sha256, read_json, write_json
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.model_files import (
     ATLAS,
+    COPY_AGAIN,
     DESCRIBED,
     DESCRIPTION,
     LANDMARKS,
@@ -283,4 +284,4 @@ def _read(path: Path) -> Any:
     try:
         return read_json(path)
     except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): copy the whole folder again.") from error
+        raise InputError(f"{path} is damaged ({error}). {COPY_AGAIN}") from error

@@ -20,6 +20,7 @@ from drasclr_core.encoder import Encoder
 from drasclr_core.errors import InputError
 from drasclr_core.folds import assign_folds
 from drasclr_core.metrics import METRICS
+from drasclr_core.own_tables import whole
 from drasclr_core.persons import table_persons
 from drasclr_core.probes import Readout, evaluate_task
 from drasclr_core.settings import TRUE_DISEASE, Features, PretrainSettings
@@ -179,7 +180,7 @@ def online_probe(
     """
     if not Path(participants).exists():
         raise InputError(f"pretrain.probe_steps needs {participants}: make it first, or set probe_steps to 0.")
-    table = validate_participants(participants)
+    table = validate_participants(whole(participants))
     fold_of = assign_folds(table["participant_id"], folds, seed, table_persons(table))
     absent = [name for name in bank.participant_ids if name not in fold_of]
     if absent:

@@ -4,7 +4,7 @@ Points and start indices are (x, y, z); arrays are (z, y, x). Patches follow the
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,7 @@ import SimpleITK as sitk
 from drasclr_core.errors import InputError, QualityError
 from drasclr_core.io import atomic_directory
 from drasclr_core.landmarks import LandmarkGrid
-
-if TYPE_CHECKING:
-    import zarr
+from drasclr_core.stores import Store, checked_codecs
 
 OUTSIDE_HU = -1024
 STORE = "patches.zarr"
@@ -192,10 +190,10 @@ def write_patches(
             fill_value=OUTSIDE_HU,
         )[:] = hu
         for name, values in (("index_zyx", index_zyx), ("valid", valid)):
-            group.create_array(name, shape=values.shape, dtype=values.dtype, chunks=values.shape)[:] = values
+            group.create_array(name, data=values, chunks=values.shape, compressors=checked_codecs())
 
 
-def open_patches(path: str | Path) -> "zarr.Group":
+def open_patches(path: str | Path) -> Store:
     """Open a subject's patches for reading: arrays ``hu``, ``index_zyx`` and ``valid`` of `write_patches`.
 
     Raises
@@ -203,10 +201,8 @@ def open_patches(path: str | Path) -> "zarr.Group":
     InputError
         If there is no such store.
     """
-    import zarr
-
     try:
-        return zarr.open_group(path, mode="r", zarr_format=3)
+        return Store.open(path)
     except FileNotFoundError as error:
         raise InputError(f"{path} is not a patch store: run the patches stage of this subject.") from error
 

@@ -12,7 +12,7 @@ import pandas as pd
 from drasclr_core import __version__
 from drasclr_core.collapse import embedding_warnings
 from drasclr_core.errors import DamagedError, InputError
-from drasclr_core.io import RECORD, read_json
+from drasclr_core.io import RECORD, read_json, undamaged
 from drasclr_core.metrics import METRICS, mean_and_sd
 from drasclr_core.persons import person_indices, person_notes, table_persons
 from drasclr_core.readout import MAX_ITERATIONS, choose_penalty, fit_readout
@@ -192,13 +192,13 @@ def read_features(folder: str | Path) -> pd.DataFrame:
     Raises
     ------
     DamagedError
-        If the file is no Parquet file any more.
+        If the file is not what was written.
     """
     path = Path(folder) / "features.parquet"
     try:
-        return pd.read_parquet(path)
+        return pd.read_parquet(undamaged(path))
     except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, (FileNotFoundError, DamagedError)):
             raise
         raise DamagedError(path, "no Parquet file") from error
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from drasclr_core.errors import InputError, QualityError, is_machine_fault
-from drasclr_core.io import atomic_path
+from drasclr_core.errors import DamagedError, InputError, QualityError, is_machine_fault
+from drasclr_core.io import atomic_path, undamaged
 from drasclr_core.lung_images import CoarseLungs, coarse_lungs
 
 logger = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ def write_transform(registration: Registration, path: str | Path) -> None:
         sitk.WriteTransform(registration.transform, str(partial))
         try:
             read_transform(partial)
-        except InputError as error:
+        except DamagedError as error:
             raise OSError(errno.EIO, "the transform could not be written: is the disk full?", str(path)) from error
 
 
@@ -160,13 +160,13 @@ def read_transform(path: str | Path) -> sitk.AffineTransform:
 
     Raises
     ------
-    InputError
-        If the file is missing or holds no affine transform.
+    DamagedError
+        If the file is missing, holds no affine transform, or another one than the record beside it tells of.
     """
     try:
-        return sitk.AffineTransform(sitk.ReadTransform(str(path)))
-    except RuntimeError as error:
-        raise InputError(f"{path} is not a readable affine transform: rerun the register stage.") from error
+        return sitk.AffineTransform(sitk.ReadTransform(str(undamaged(path))))
+    except (RuntimeError, FileNotFoundError) as error:
+        raise DamagedError(path, "no affine transform") from error
 
 
 def _start_transform(fixed: CoarseLungs, moving: CoarseLungs, seed: int, start: int) -> sitk.AffineTransform:

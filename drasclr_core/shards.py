@@ -21,7 +21,7 @@ from numcodecs.checksum32 import CRC32C
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
-from drasclr_core.errors import InputError
+from drasclr_core.errors import DamagedError
 from drasclr_core.patches import OUTSIDE_HU
 
 THREADS = 2  # the caller is one of them
@@ -35,7 +35,7 @@ _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 Row = npt.NDArray[np.int16]
 
 
-class _DamagedError(Exception):
+class _WrongBytesError(Exception):
     """What is wrong with a file."""
 
 
@@ -131,7 +131,7 @@ class RowFiles:
 
         Raises
         ------
-        InputError
+        DamagedError
             If the file is missing, cut short or damaged.
         """
         path = self.folder / self.array.metadata.encode_chunk_key((landmark, *[0] * (self.array.ndim - 1)))
@@ -149,9 +149,9 @@ class RowFiles:
                 for share in shares:
                     share.result()
         except FileNotFoundError as error:
-            raise InputError(f"{path} is missing: build the bank again.") from error
-        except _DamagedError as error:
-            raise InputError(f"{path} is damaged ({error}): build the bank again.") from error
+            raise DamagedError(path, "it is missing") from error
+        except _WrongBytesError as error:
+            raise DamagedError(path, str(error)) from error
 
     def _index(self, file: int) -> npt.NDArray[np.uint64]:
         """Return (chunks, 2) offsets and lengths, in bytes, from the end of a shard, whose checksum is verified."""
@@ -160,7 +160,7 @@ class RowFiles:
         try:
             decoded = CRC32C(location="end").decode(encoded)
         except RuntimeError as error:
-            raise _DamagedError("its index has a wrong checksum") from error
+            raise _WrongBytesError("its index has a wrong checksum") from error
         return np.frombuffer(decoded, "<u8").reshape(self.chunks, 2)
 
     def _read_chunks(self, row: "_OpenRow", out: Row, begin: int, places: Iterator[int]) -> None:
@@ -187,10 +187,10 @@ class RowFiles:
         if self.compressed:
             encoded = _read_bytes(row.file, offset, length)
         elif length != chunk.nbytes or os.preadv(row.file, [chunk.data], offset) != length:
-            raise _DamagedError("a chunk has the wrong size")
+            raise _WrongBytesError("a chunk has the wrong size")
         if self.checked and place not in row.verified:
             if _read_bytes(row.file, offset + length, _CHECKSUM_BYTES) != _checksum(encoded):
-                raise _DamagedError("a chunk has a wrong checksum")
+                raise _WrongBytesError("a chunk has a wrong checksum")
             row.verified.add(place)
         if isinstance(encoded, bytes):
             _decompress(encoded, chunk)
@@ -210,14 +210,14 @@ def _checksum(encoded: bytes | Row) -> bytes:
 def _decompress(encoded: bytes, chunk: Row) -> None:
     # blosc trusts the two sizes in its header.
     if [int.from_bytes(encoded[at : at + 4], "little") for at in (4, 12)] != [chunk.nbytes, len(encoded)]:
-        raise _DamagedError("a chunk has the wrong size")
+        raise _WrongBytesError("a chunk has the wrong size")
     try:
         Blosc().decode(encoded, out=chunk)
     except RuntimeError as error:
-        raise _DamagedError("a chunk cannot be decoded") from error
+        raise _WrongBytesError("a chunk cannot be decoded") from error
 
 
 def _read_bytes(file: int, offset: int, length: int) -> bytes:
     if len(found := os.pread(file, length, offset)) != length:
-        raise _DamagedError("it ends too early")
+        raise _WrongBytesError("it ends too early")
     return found

@@ -74,5 +74,4 @@ class Subject:
         return folder
 
     def _stored(self, name: str) -> Any:
-        array: Any = open_patches(self._folder("patches") / STORE)[name]
-        return array[:]
+        return open_patches(self._folder("patches") / STORE)[name][:]

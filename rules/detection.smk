@@ -3,8 +3,7 @@
 Reads:   the table of boxes, participants.tsv, folds.tsv, included.tsv; ingest, segment and register of the subjects
 Writes:  results/{cohort}/{atlas}/boxes.zarr                        patches of boxes and of healthy places
          results/{cohort}/{atlas}/runs/{run}/eval/                  {subtype}_detection-*.json, {subtype}_location-*.json
-         results/{cohort}/{atlas}/runs/{run}/detector/{subtype}/    fold-K.safetensors, detector.json
-         results/{cohort}/{atlas}/runs/{run}/transfer/              {subtype}.json: by share of the annotations
+         results/{cohort}/{atlas}/runs/{run}/detector/, transfer/   {subtype}/fold-K.safetensors, detector.json; {subtype}.json
 Config:  seed, cohorts, detection, dense.block, evaluation, pretrain.cpu_threads, pretrain.device
 """
 
@@ -26,6 +25,7 @@ rule cut_boxes:
     conda:
         "../envs/core.yaml"
     params:
+        phantom=lambda wildcards: is_phantom(wildcards.cohort),
         settings={"seed": config["seed"]},
         version=DETECTION_VERSIONS["boxes"],
     script:

@@ -1,17 +1,30 @@
-"""The published reference: weights and inputs that anyone can regenerate, and what the released model made of them."""
+"""The published reference: weights and inputs that anyone can regenerate, and what the released model made of them.
 
+tests/fixtures/README.md says where each number comes from. Where the published files themselves lie
+(DRASCLR_REFERENCE), test_reference.py compares the two.
+"""
+
+import hashlib
+import itertools
 import json
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
+from drasclr_core.landmarks import grid_landmarks
+
+FIXTURES = Path(__file__).parent / "fixtures"
+PAPER = FIXTURES / "paper"
 FOLDER = Path(os.environ.get("DRASCLR_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
+PATCH, STEP = 32, 26
 
 
 def reference_file(name):
-    """Return the path of a reference file, or skip the test."""
+    """Return the path of a published file, or skip the test."""
     path = FOLDER / name
     if not path.exists():
         pytest.skip(f"no reference data at {path} (DRASCLR_REFERENCE)")
@@ -20,9 +33,41 @@ def reference_file(name):
 
 def released_model():
     """Return (settings, state dict of arrays, inputs of arrays, expected arrays)."""
-    settings = json.loads(reference_file("released_model.json").read_text())
-    with np.load(reference_file("released_model.npz"), allow_pickle=False) as expected:
-        return settings, _weights(settings), _inputs(settings), dict(expected)
+    settings = json.loads((FIXTURES / "released_model.json").read_text(encoding="utf-8"))
+    expected = {name: np.array(values) for name, values in settings.pop("expected").items()}
+    return settings, _weights(settings), _inputs(settings), expected
+
+
+@cache
+def published_grid():
+    """Return (mask, corners): a lung mask with the published one's lung in every patch of its grid, and its landmarks.
+
+    The mask is no likeness: of each cell between the patches' faces so many voxels are lung, the first ones. What is
+    counted in whole patches is the same. The corners are those of the 581 published landmarks, which a checksum shows.
+    """
+    facts = json.loads((FIXTURES / "atlas_grid.json").read_text(encoding="utf-8"))
+    lungs = np.zeros(facts["size_zyx"], np.uint8)
+    faces = [cell_faces(size) for size in lungs.shape]
+    with np.load(FIXTURES / "atlas_grid.npz", allow_pickle=False) as counts:
+        for place, count in np.ndenumerate(counts["lung_voxels"]):
+            box = tuple(slice(*edges[index : index + 2]) for edges, index in zip(faces, place, strict=True))
+            cell = lungs[box]
+            cell.flat[:count] = 1
+    lungs[..., : lungs.shape[2] // 2] *= 50
+    lungs[..., lungs.shape[2] // 2 :] *= 100
+    mask = sitk.GetImageFromArray(lungs)
+    mask.SetOrigin(facts["origin_mm"])
+    mask.SetDirection(facts["direction"])
+    corners = np.array(sorted([*grid_landmarks(lungs).tolist(), *facts["below_a_tenth"]]), np.int64)
+    assert len(corners) == facts["landmarks"]
+    assert hashlib.sha256(corners.astype("<i8").tobytes()).hexdigest() == facts["landmarks_sha256"]
+    return mask, corners
+
+
+def cell_faces(size):
+    """Return where patches of the grid begin and end along an axis, and the axis itself."""
+    starts = range(0, size - PATCH, STEP)
+    return sorted({0, size, *itertools.chain.from_iterable((start, start + PATCH) for start in starts)})
 
 
 RULES = [  # (applies to, value from the draw), the first that applies counts

@@ -14,7 +14,7 @@ CORE = ROOT / "drasclr_core"
 # level of the word before its first underscore (`phantom_labels` that of `phantom`).
 LEVELS = {
     0: "errors io paths documents collapse config recipes training_faults experiments figure_specs tasks settings flow "
-    "work_folder unfinished insides sizes workflow_folders machine code_content words",
+    "work_folder unfinished insides sizes workflow_folders machine code_content words own_tables stores",
     1: "phantom cohort persons folds subject atlas images scan separable dicom lungs lung airways ct_metrics "
     "registration boxes masks landmarks landmark patches histograms disease",
     2: "layers encoder step_kernels augment moco losses measures parallel",

@@ -6,7 +6,7 @@ import SimpleITK as sitk
 import zarr
 
 from drasclr_core.bank import Bank, block_length, build_bank, open_bank
-from drasclr_core.errors import InputError
+from drasclr_core.errors import DamagedError, InputError
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.patches import write_patches
 from drasclr_core.shards import INNER_CHUNK
@@ -115,7 +115,7 @@ def test_a_single_bit_that_flipped_in_a_subjects_patches_is_noticed(tmp_path, gr
     content = bytearray(file.read_bytes())
     content[60] ^= 1
     file.write_bytes(content)
-    with pytest.raises(InputError, match=r"s1/patches\.zarr is damaged: rerun the patches stage"):
+    with pytest.raises(DamagedError, match=r"s1/patches\.zarr is damaged"):
         build_bank([tmp_path / "s1"], ["s1"], tmp_path / "bank.zarr", grid=grid)
     assert not (tmp_path / "bank.zarr").exists()
 

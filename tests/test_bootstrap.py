@@ -51,6 +51,16 @@ def test_a_resample_without_variation_has_no_r2():
     np.testing.assert_array_equal(values, [np.nan, 1, np.nan])
 
 
+def test_rounding_is_no_variation_and_a_small_variation_is_no_rounding():
+    subject = np.zeros(7, np.int64)
+    for value in np.linspace(0.1, 0.9, 9):  # seven times the same: the sums of squares differ in their last digits
+        assert np.isnan(resampled_r2(subject, np.full(7, value), np.zeros(7), np.array([[3]])))
+    truth, prediction = np.array([1.0, 1.0001]), np.array([1.0, 1.0])
+    # Residuals 0 and 1e-4 around the one, -0.5e-4 and 0.5e-4 around the mean.
+    values = resampled_r2(np.zeros(2, np.int64), truth, prediction, np.array([[1]]))
+    assert values == pytest.approx(1 - 1 / 0.5, rel=1e-3)
+
+
 def test_intervals_by_hand():
     values = np.append(np.arange(1001.0), [np.nan, np.nan])
     expected = {"estimate": 500, "low": 25, "high": 975, "undefined_resamples": 2}

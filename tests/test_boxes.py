@@ -70,8 +70,10 @@ def test_the_healthy_have_three_labels_and_all_are_zero():
         {"participant_id": "ill", "gold": "0", "cle": "1", "paraseptal": "0"},
         {"participant_id": "lacking", "gold": "0"},
         {"participant_id": "unchecked", "gold": "none", "cle": "0", "paraseptal": "0"},
+        {"participant_id": "excluded", "gold": "0", "cle": "0", "paraseptal": "0", "exclude_reason": "motion"},
+        {"participant_id": "included", "gold": "0", "cle": "0", "paraseptal": "0", "exclude_reason": ""},
     ]
-    assert healthy_ids(rows) == ["number", "text"]
+    assert healthy_ids(rows) == ["included", "number", "text"]
 
 
 def test_healthy_subjects_are_as_many_as_the_annotated_and_places_go_round():

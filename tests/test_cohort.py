@@ -197,7 +197,7 @@ def test_boxes_are_written_in_millimetres(tmp_path):
     box = {"participant_id": "a", "subtype": "paraseptal", "x_mm": -10.5, "y_mm": 2.0, "z_mm": 3.0}
     write_boxes([box], tmp_path / "boxes.tsv")
     with (tmp_path / "boxes.tsv").open() as file:
-        assert list(csv.reader(file, delimiter="\t")) == [list(box), ["a", "paraseptal", "-10.5", "2.0", "3.0"]]
+        assert list(csv.reader(file, delimiter="\t")) == [list(box), ["a", "paraseptal", "-10.5", "2.0", "3.0"], []]
 
 
 def test_phantom_ids_do_not_depend_on_the_size_of_the_cohort():

@@ -287,14 +287,17 @@ def test_beta_weighs_the_neighbouring_loss():
     torch.testing.assert_close(gradients[2.0] - gradients[1.0], slope, rtol=0, atol=1e-4 * slope.abs().max().item())
 
 
-def test_only_the_landmarks_own_queue_and_codes_are_used():
-    contrast, other = toy(), toy()
+@pytest.mark.parametrize("landmark", range(3))
+def test_only_the_landmarks_own_queue_and_codes_are_used(landmark):
+    contrast, other = toy(neighbours=0), toy(neighbours=0)
     for each in (contrast, other):
-        each.step(toy_views(contrast), 0.0)
-    other.queues.keys[1:] = 1
-    other.queues.steps[1:] = 0
-    other.codes[0] = contrast.codes[0]
-    views = toy_views(contrast, seed=1, persons=torch.arange(4) + 4)
+        each.step(toy_views(contrast, landmark), 0.0)
+        assert each.queues.pointers == [4 if place == landmark else 0 for place in range(3)]
+    elsewhere = [place for place in range(3) if place != landmark]
+    other.queues.keys[elsewhere] = 1
+    other.queues.steps[elsewhere] = 0
+    other.codes[elsewhere] = 5
+    views = toy_views(contrast, landmark, seed=1, persons=torch.arange(4) + 4)
     ours, theirs = contrast.step(views, 0.01)[0], other.step(views, 0.01)[0]
     assert torch.equal(ours, theirs)
     assert ours[MEASURES.index("pairs")] == 16

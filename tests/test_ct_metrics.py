@@ -29,6 +29,11 @@ def test_metrics_by_hand():
     )
 
 
+def test_a_count_of_exactly_15_percent_is_enough_for_the_percentile():
+    hu = np.arange(-1000, -800, 10, dtype=np.int16).reshape(1, 4, 5)  # the third of twenty
+    assert ct_metrics(image_of(hu), image_of(np.ones((1, 4, 5), np.uint8)))["perc15_hu"] == -980
+
+
 def test_metrics_agree_with_plain_numpy():
     rng = np.random.default_rng(3)
     hu = np.clip(rng.normal(-850, 120, (20, 30, 25)), -1024, 300).round().astype(np.int16)

@@ -14,7 +14,7 @@ from drasclr_core.box_windows import BoxGrid, low_attenuation, model_values, pla
 from drasclr_core.boxes import WITHOUT_ENCODER
 from drasclr_core.detection import evaluate_patches, is_positive, linear_detector
 from drasclr_core.detection_linear import evaluate_linear, evaluate_location, random_codes
-from drasclr_core.detection_masks import auroc_of_counts, figure_subjects, mask_metrics
+from drasclr_core.detection_masks import auroc_of_counts, figure_subjects, mask_metrics, stored_probability
 from drasclr_core.encoder import Encoder, normalise_hu
 from drasclr_core.metrics import f1, precision, recall
 from drasclr_core.model_folder import Model
@@ -308,6 +308,14 @@ def test_the_figures_of_a_mask_are_right():
     assert mask_metrics(stored, np.zeros(500, bool))["auroc"] is None
     assert auroc_of_counts([[0, 3], [3, 0]]) == 0.0
     assert auroc_of_counts([[2, 2], [5, 5]]) == 0.5
+
+
+def test_one_half_exactly_is_disease_in_a_mask():
+    probability = np.array([[[0.4999, 0.5, 0.5001, 0.9]]], np.float32)
+    lungs = np.array([[[True, True, True, False]]])
+    stored = stored_probability(probability, lungs)
+    assert stored.tolist() == [[[127, 128, 128, 0]]]
+    assert mask_metrics(stored[lungs], None) == {"fraction": 2 / 3}
 
 
 def test_one_subject_of_each_stage_is_shown():

@@ -102,6 +102,13 @@ def test_a_probability_is_the_mean_over_the_folds(run):
     assert np.unique(np.round(image, 5)).tolist() == pytest.approx([0, 0.6], abs=1e-5)
 
 
+def test_one_half_exactly_is_drawn_and_counted(run):
+    write_detectors(run / "exact", load_model(run / "model"), centrilobular=[0.5], paraseptal=[0.2])
+    result, target = detect(run, "--detectors", run / "exact")
+    assert "centrilobular 100.0% of the lungs, paraseptal 0.0% of the lungs" in result.stdout
+    assert set(np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(target))))) == {0, 1}
+
+
 def test_a_subtype_without_detector_cannot_be_asked_for(run):
     result, target = detect(run, "--probability", "paraseptal", "--detectors", run / "half")
     assert (result.exit_code, target.exists()) == (2, False)

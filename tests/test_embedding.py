@@ -98,6 +98,18 @@ def test_the_store_tells_subjects_landmarks_and_validity(model, some_invalid, mo
     np.testing.assert_array_equal(store["landmarks_mm"][:], toy_grid().points_mm)
 
 
+def test_the_table_is_sorted_by_participant_and_each_row_is_its_own(model, monkeypatch, tmp_path):
+    bank = toy_bank()
+    tables = {}
+    for name, ids in (("sorted", "abcdefgh"), ("mixed", "dhacgbfe")):
+        monkeypatch.setattr(embedding, "open_bank", lambda path, ids=ids: replace(bank, participant_ids=list(ids)))
+        embed_to_folder("bank", model, tmp_path / name, features="last", threads=1)
+        tables[name] = pd.read_parquet(tmp_path / name / "features.parquet")
+        assert tables[name]["participant_id"].tolist() == list("abcdefgh")
+    ordered, mixed = (tables[name].drop(columns=["participant_id", "fold"]).to_numpy() for name in ("sorted", "mixed"))
+    np.testing.assert_array_equal(mixed, ordered[[2, 5, 3, 0, 7, 6, 4, 1]])  # of the place where each id stands
+
+
 def test_last_is_the_first_columns_of_pooled(model, some_invalid, monkeypatch, tmp_path):
     monkeypatch.setattr(embedding, "open_bank", lambda path: some_invalid)
     found = {}

@@ -8,6 +8,7 @@ from test_probes import cohort
 from workflow_run import ROOT
 
 from drasclr_core import __version__
+from drasclr_core.cohort import write_participants
 from drasclr_core.folds import write_folds
 from drasclr_core.probes import evaluate_task
 from drasclr_core.tasks import TASKS
@@ -17,7 +18,8 @@ RECORD = {"model": {"warnings": ["the training collapsed"]}}
 
 def test_a_job_writes_each_task_as_if_it_were_evaluated_alone(tmp_path):
     participants, features, folds = cohort(count=30)
-    participants.assign(image="scan.nii.gz").to_csv(tmp_path / "participants.tsv", sep="\t", index=False)
+    table = participants.assign(image="scan.nii.gz").astype(object)
+    write_participants(table.where(table.notna(), None).to_dict("records"), tmp_path / "participants.tsv")
     write_folds(folds, tmp_path / "folds.tsv")
     (tmp_path / "features").mkdir()
     features.to_parquet(tmp_path / "features/features.parquet", index=False)

@@ -1,3 +1,4 @@
+import itertools
 import logging
 from dataclasses import replace
 
@@ -97,6 +98,23 @@ def test_patches_are_read_with_their_own_shifted_codes(monkeypatch):
     sick = torch.from_numpy(patches.subtypes == "centrilobular")[number]
     assert (sick.sum(dim=1) == 4).all()
     assert torch.bincount(number.flatten(), minlength=16).tolist() == [3] * 16  # 48 places, dealt in rounds
+
+
+def test_patches_are_mirrored_at_random_along_each_axis(monkeypatch):
+    patches = box_cohort(subjects=8, each=2, folds=2)
+    encoder, seen = new_model().encoder, []
+    convolve = encoder.convolve
+    monkeypatch.setattr(encoder, "convolve", lambda x, kernels: seen.append(x) or convolve(x, kernels))
+    z, y, x = np.indices(patches.hu.shape[1:])
+    ramp = (7 * z + 5 * y + 3 * x - 900).astype(np.int16)  # a view's slope along an axis tells whether it is mirrored
+    patches = replace(patches, hu=np.stack([ramp] * len(patches)))
+    finetune(encoder, patches, patches.subtypes == "centrilobular", SETTINGS)
+    views = torch.cat(seen)[:, 0] * 632
+    slopes = torch.stack([views.diff(dim=axis).mean(dim=(1, 2, 3)) for axis in (1, 2, 3)], dim=1)
+    signs = (slopes / torch.tensor([7.0, 5.0, 3.0])).round(decimals=3)
+    assert len(signs) == 48
+    assert {tuple(row) for row in signs.tolist()} == set(itertools.product((-1.0, 1.0), repeat=3))
+    assert ((signs < 0).float().mean(dim=0) - 0.5).abs().max() < 0.25
 
 
 def test_detectors_are_trained_without_their_fold_kept_and_judged(tmp_path):

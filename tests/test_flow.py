@@ -25,10 +25,10 @@ COHORT = {"c": None, "a": ("ingest", 'says "no",\tthen\nends'), "b": None, "d": 
 
 def test_everybody_is_in_one_of_the_two_tables_in_order(tmp_path):
     included, exclusions = collected(tmp_path, COHORT)
-    assert included.read_text() == "participant_id\nc\nb\ne\n"
+    assert included.read_text() == "participant_id\nc\nb\ne\n\n"
     assert read_included(included) == ["c", "b", "e"]
     assert exclusions.read_text().splitlines()[0] == "participant_id\tstage\treason"
-    assert exclusions.read_text().splitlines()[-1] == "d\tsegment\tno lungs"
+    assert exclusions.read_text().endswith("\nd\tsegment\tno lungs\n\n")
 
 
 def test_the_flow_counts_who_left_where(tmp_path):

@@ -129,6 +129,14 @@ def test_coarse_copy_averages_fine_voxels_and_interpolates_coarse_ones():
     assert array_of(coarse_copy(noise, 2.0)).std() < 40
 
 
+def test_no_text_of_a_header_is_read(ct, tmp_path):
+    image = sitk.Image(ct)
+    image.SetMetaData("ITK_FileNotes", "Jane Doe")
+    sitk.WriteImage(image, str(tmp_path / "ct.nii.gz"))
+    assert sitk.ReadImage(str(tmp_path / "ct.nii.gz")).GetMetaData("descrip") == "Jane Doe"
+    assert read_image(tmp_path / "ct.nii.gz").GetMetaDataKeys() == ()
+
+
 def test_an_image_written_is_read_back(ct, tmp_path):
     write_image(ct, tmp_path / "ct.nii.gz")
     found = read_image(tmp_path / "ct.nii.gz")

@@ -84,6 +84,29 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
     assert sorted(os.listdir(tmp_path / "folders")) == [".[a].abcdefgh.x", ".a.abcdefgh", "[a]"]
 
 
+def test_content_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
+    """A power cut cannot be made here: that the system is asked for it, in time, can be seen."""
+    synced, fsync, replace = set(), os.fsync, os.replace
+    unsynced = []
+
+    def watched(source, target):
+        files = [path for path in (source, *Path(source).rglob("*")) if path.is_file()]
+        unsynced.extend(path.name for path in files if path.stat().st_ino not in synced)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", lambda number: (synced.add(os.fstat(number).st_ino), fsync(number)))
+    monkeypatch.setattr(os, "replace", watched)
+    with atomic_path(tmp_path / "a.txt") as partial:
+        partial.write_text("a")
+    with atomic_directory(tmp_path / "folder") as partial:
+        (partial / "inner").mkdir()
+        for name in ("b.txt", "inner/c.txt"):
+            (partial / name).write_text(name)
+    assert unsynced == []
+    assert {path.stat().st_ino for path in tmp_path.rglob("*.txt")} == synced
+    assert len(synced) == 3
+
+
 def test_an_older_result_is_whole_until_it_goes(tmp_path, monkeypatch):
     """It goes by one renaming, not file by file: whoever is killed meanwhile leaves none or all of it."""
     for name in ("a", "b"):

@@ -1,26 +1,25 @@
 """The landmark grid: against the published landmarks, plain loops, and by hand."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from reference import published_grid, reference_file
 
 from drasclr_core.errors import InputError
 from drasclr_core.landmark_files import load_corners
 from drasclr_core.landmarks import LandmarkGrid, grid_landmarks, neighbours
 
-REFERENCE = Path(os.environ.get("DRASCLR_REFERENCE", Path(__file__).parents[2] / "shared/reference"))
 LINE = np.array([[0.0, 0, 0], [10, 0, 0], [30, 0, 0], [31, 0, 0]])
 
 
-@pytest.fixture(scope="module")
-def atlas():
-    if not (REFERENCE / "atlas_lung_mask.nii.gz").exists():
-        pytest.skip(f"the published atlas is not in {REFERENCE} (set DRASCLR_REFERENCE)")
-    return sitk.ReadImage(str(REFERENCE / "atlas_lung_mask.nii.gz")), load_corners(REFERENCE / "atlas_patch_loc.npy")
+@pytest.fixture(scope="module", params=["counts", "published files"])
+def atlas(request):
+    if request.param == "counts":
+        return published_grid()
+    mask, corners = (reference_file(name) for name in ("atlas_lung_mask.nii.gz", "atlas_patch_loc.npy"))
+    return sitk.ReadImage(str(mask)), load_corners(corners)
 
 
 def small_mask(size=(30, 24, 22), direction=(1, 1, 1), spacing_mm=1.0):
@@ -139,6 +138,13 @@ def test_released_grid_by_hand_on_las_axes():
     assert grid.points_mm[-1].tolist() == [25.0, -17.0, 21.0]  # corner (20, 10, 10); y runs to anterior
     assert grid.codes[[0, 6, -1]].tolist() == [[-1, -1, -1], [0, 1, -1], [1, 1, 1]]
     assert grid.code_of(np.array([[5.0, -7, 11], [15, -12, 16]])).tolist() == [[-1, -1, -1], [0, 0, 0]]
+
+
+def test_released_codes_count_from_the_first_voxel_not_from_the_lowest_corner():
+    corners = np.array([[10, 4, 9], [20, 8, 6], [15, 6, 18]])
+    grid = LandmarkGrid.build(small_mask(), patch_size=4, neighbours=1, convention="released", corners=corners)
+    expected = [[0, 0, 0], [1, 1, -1 / 3], [0.5, 0.5, 1]]  # corner / (20, 8, 18) * 2 - 1
+    np.testing.assert_allclose(grid.codes, expected, atol=1e-14)
 
 
 def test_released_codes_are_the_released_formula(atlas):

@@ -155,6 +155,17 @@ def test_border_fraction_is_relative_to_the_largest_section():
         lung_metrics(mask_of(array), most_border_fraction=0.2)
 
 
+@pytest.mark.parametrize(("edge_mm", "layers"), [(10.0, 2), (2.0, 2), (1.0, 3), (0.7, 4)])
+def test_lung_that_ends_a_coarse_voxel_before_the_face_touches_it(edge_mm, layers):
+    """The mask is made on a grid of 2 mm: of the outermost layers, one voxel and 2 mm, any counts."""
+    array = np.zeros((20, 20, 20))
+    for gap, share in ((layers - 1, 1.0), (layers, 0.0)):
+        array[:] = 0
+        array[5 : 20 - gap, 5:15, 5:15] = RIGHT
+        metrics = lung_metrics(mask_of(array, (edge_mm,) * 3), least_lung_l=0, most_border_fraction=1)
+        assert metrics["touches_border_fraction"] == share
+
+
 @pytest.mark.parametrize(
     ("axis", "index", "face"),
     [(0, 0, "bottom"), (0, -1, "top"), (1, 0, "front"), (1, -1, "back"), (2, 0, "right"), (2, -1, "left")],

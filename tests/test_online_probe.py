@@ -159,10 +159,10 @@ def test_the_table_must_be_there_and_hold_every_subject(tmp_path):
     with pytest.raises(InputError, match=r"probe_steps needs .*participants.tsv"):
         online_probe(toy_bank(), SETTINGS, **source)
     lines = ["participant_id\timage\tfev1pp", *(f"s{i}\ts{i}.nii\t{value}" for i, value in enumerate(FEV1PP))]
-    table.write_text("\n".join(lines[:-1]) + "\n")
+    table.write_text("\n".join(lines[:-1]) + "\n\n")
     with pytest.raises(InputError, match="lacks s7, of 1 subjects"):
         online_probe(toy_bank(), SETTINGS, **source)
-    table.write_text("\n".join(lines) + "\n")
+    table.write_text("\n".join(lines) + "\n\n")
     probe = online_probe(toy_bank(), SETTINGS, **source)
     assert np.isfinite(probe(encoder()))
     assert probe.subject_means(encoder())[1].shape == (8, 8 + 944)
@@ -174,7 +174,7 @@ def test_the_table_must_be_there_and_hold_every_subject(tmp_path):
 def test_scans_of_a_person_share_a_fold(tmp_path):
     table = tmp_path / "participants.tsv"
     rows = [f"s{i}\ts{i}.nii\t{value}\t{'one' if i in (1, 4, 6) else ''}" for i, value in enumerate(FEV1PP)]
-    table.write_text("\n".join(["participant_id\timage\tfev1pp\tperson", *rows]) + "\n")
+    table.write_text("\n".join(["participant_id\timage\tfev1pp\tperson", *rows]) + "\n\n")
     source = {"participants": table, "folds": 3, "readout": "plain", "seed": 0, "features": "last"}
     found = online_probe(toy_bank(), SETTINGS, **source).folds
     assert found["s1"] == found["s4"] == found["s6"]
@@ -212,7 +212,7 @@ def test_the_true_disease_is_read_as_by_the_disease_probe():
 
 def test_without_the_phantoms_the_true_disease_cannot_be_probed(tmp_path):
     table = tmp_path / "participants.tsv"
-    table.write_text("\n".join(["participant_id\timage", *(f"s{i}\ts{i}.nii" for i in range(8))]) + "\n")
+    table.write_text("\n".join(["participant_id\timage", *(f"s{i}\ts{i}.nii" for i in range(8))]) + "\n\n")
     source = {"participants": table, "folds": 2, "readout": "plain", "seed": 3, "features": "pooled"}
     settings = changed(probe_task="true_emphysema")
     with pytest.raises(InputError, match="true_emphysema needs phantoms and their true disease"):

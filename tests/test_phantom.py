@@ -8,7 +8,7 @@ from scipy import ndimage
 from drasclr_core.cohort import validate_participants, write_participants
 from drasclr_core.errors import InputError
 from drasclr_core.phantom import Scanner, draw_patient, scan, simulate_subject
-from drasclr_core.phantom_disease import DISEASES, annotate_boxes, draw_lesions
+from drasclr_core.phantom_disease import DISEASES, Holes, annotate_boxes, draw_lesions
 from drasclr_core.phantom_ids import phantom_ids
 from drasclr_core.phantom_labels import draw_traits, gold_stage, participant_row, random_stream
 from drasclr_core.phantom_shape import SIDES, lung_depth_mm, lung_depth_of, sample_lung_points
@@ -196,6 +196,27 @@ def test_emphysema_inflates_the_chest():
     emphysema = [sum(patient.traits.target_burdens[name] for name in DISEASES[:3]) for patient in drawn]
     assert np.corrcoef(emphysema, [patient.thorax.height_mm for patient in drawn])[0, 1] > 0.4
     assert np.corrcoef(emphysema, [patient.thorax.dome_mm for patient in drawn])[0, 1] < -0.4
+
+
+@pytest.mark.parametrize("kernel", ["smooth", "sharp"])
+def test_noise_has_the_scanners_standard_deviation(patient, kernel):
+    less, more = (arrays(scan(with_disease(patient), COARSE_MM, Scanner(kernel, sd)))[0] for sd in (10.0, 40.0))
+    inner = (less > -900) & (less < 2000)  # not cut off at -1024
+    assert (more.astype(float) - less)[inner].std() == pytest.approx(30.0, rel=0.02)
+
+
+def test_where_two_kinds_of_holes_meet_the_truth_is_paraseptal_in_voxels_and_burdens(patient):
+    sound = with_disease(patient)
+    points = sample_lung_points(patient.thorax, 8000, np.random.default_rng(0))
+    holes = Holes(points[:40], np.full(40, 15.0))
+    truths = {}
+    for name, kinds in (("both", ["centrilobular", "paraseptal"]), ("one", ["centrilobular"])):
+        lesions = replace(sound.lesions, **dict.fromkeys(kinds, holes))
+        burdens = lesions.burdens(patient.thorax, points)
+        labels = arrays(scan(replace(sound, lesions=lesions, burdens=burdens), COARSE_MM, QUIET))[1]
+        truths[name] = {"voxels": set(labels.ravel()) - {0}, "burdens": {key for key in burdens if burdens[key]}}
+    assert truths["one"] == {"voxels": {1}, "burdens": {"centrilobular"}}
+    assert truths["both"] == {"voxels": {2}, "burdens": {"paraseptal"}}
 
 
 def test_laa950_is_confounded_by_kernel_and_dose(patient):

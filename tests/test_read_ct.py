@@ -10,6 +10,7 @@ from volumes import array_of, image_like, saved, thorax, turned, write_dicom
 
 from drasclr_core.errors import InputError
 from drasclr_core.images import read_ct
+from drasclr_core.scan_checks import check_size
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +141,12 @@ def test_a_header_of_absurd_size_is_refused_before_its_voxels_are_read(ct, tmp_p
     path.write_bytes(gzip.compress(bytes(content)))
     with pytest.raises(InputError, match="claims 30000 x 30000 x 30000 voxels"):
         read_ct(path)
+
+
+def test_a_volume_of_more_voxels_than_any_ct_has_is_refused():
+    check_size("scan", (1000, 1000, 1200))
+    with pytest.raises(InputError, match="1000 x 1000 x 1201 voxels, more than the 1,200,000,000"):
+        check_size("scan", (1000, 1000, 1201))
 
 
 def volume_faults():

@@ -68,3 +68,10 @@ def test_penalty_is_strong_for_noise_and_weak_for_signal():
     task = TASKS["paraseptal"]
     assert choose_penalty(task, inputs, signal, seed=0) < 0.1
     assert choose_penalty(task, inputs, noise, seed=0) > 10
+
+
+@pytest.mark.parametrize("name", ["log_fev1pp", "paraseptal"])
+def test_of_equal_penalties_the_strongest_is_taken(name):
+    truth = np.arange(30) % 3.0
+    assert choose_penalty(TASKS[name], np.ones((30, 2)), truth, seed=0) == PENALTIES[-1] == max(PENALTIES)
+    assert choose_penalty(TASKS[name], np.ones((30, 2)), truth, seed=0, clusters=np.zeros(30)) == PENALTIES[-1]

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 from drasclr_core import registration
-from drasclr_core.errors import InputError, QualityError
+from drasclr_core.errors import DamagedError, InputError, QualityError
 from drasclr_core.lung_images import coarse_lungs
 from drasclr_core.patches import map_points
 from drasclr_core.registration import (
@@ -135,7 +135,7 @@ def test_file_gives_the_same_map_to_us_and_to_ants(found, tmp_path):
 def test_unreadable_transform_is_named(tmp_path):
     (tmp_path / "broken.mat").write_bytes(b"not a transform")
     for name in ("broken.mat", "missing.mat"):
-        with pytest.raises(InputError, match=name):
+        with pytest.raises(DamagedError, match=f"{name} is damaged"):
             read_transform(tmp_path / name)
 
 
@@ -165,6 +165,45 @@ def test_every_missed_limit_is_named_with_its_measurement(subject, atlas, monkey
     for part in ("dice is 0, allowed 0.8 to", "determinant is -2.5, allowed 0.2 to 5", "scale_max is 2.5", "to 30"):
         assert part in str(caught.value)
     assert (caught.value.metrics["dice"], caught.value.metrics["determinant"]) == (0, pytest.approx(-2.5))
+
+
+def test_the_best_start_is_reported_not_the_first_or_the_last(subject, atlas, truth, monkeypatch):
+    def off_by(shift_mm):
+        affine = sitk.AffineTransform(truth)
+        affine.SetTranslation(np.add(truth.GetTranslation(), (shift_mm, 0, 0)))
+        return affine
+
+    fake_ants(monkeypatch, [off_by(60.0), None, off_by(15.0), off_by(40.0)])
+    with pytest.raises(QualityError) as caught:
+        register_to_atlas(subject, atlas, spacing_mm=8.0, limits=RegistrationLimits(min_dice=0.99))
+    assert caught.value.metrics["starts_tried"] == 3
+    assert 14 < caught.value.metrics["centroid_distance_mm"] < 16
+
+
+def column(height):
+    """Return a lung of 10 x 10 voxels of 4 mm, so many of them high, always from the same bottom."""
+    labels = np.zeros((80, 30, 30), np.uint8)
+    labels[10 : 10 + height, 10:20, 10:20] = 1
+    image = sitk.GetImageFromArray(labels)
+    image.SetSpacing((4.0, 4.0, 4.0))
+    return image
+
+
+def test_lung_that_is_mapped_beyond_the_atlas_counts_against_the_overlap(monkeypatch):
+    # 80 mm and 240 mm high; the atlas's grid ends 24 mm above its own.
+    fake_ants(monkeypatch, [sitk.AffineTransform(3)])
+    limits = RegistrationLimits(min_dice=0.1, max_centroid_distance_mm=1000)
+    found = register_to_atlas(column(60), column(20), spacing_mm=4.0, limits=limits)
+    assert found.metrics["dice"] == pytest.approx(2 * 20 / (20 + 60))
+
+
+@pytest.mark.parametrize(("height", "atlas_height"), [(5, 6), (6, 5)])
+def test_a_coarse_voxel_of_which_half_is_lung_is_no_overlap(monkeypatch, height, atlas_height):
+    # Of 5 layers, averaged two by two, the last is half a block: of 6 in the other mask 2 of 3 blocks are in both.
+    fake_ants(monkeypatch, [sitk.AffineTransform(3)])
+    masks = [column(height), column(atlas_height)]
+    found = register_to_atlas(*masks, spacing_mm=8.0, limits=RegistrationLimits(min_dice=0.1))
+    assert found.metrics["dice"] == pytest.approx(2 * 4 / (5 + 6))
 
 
 def test_when_ants_finds_nothing_the_subject_is_excluded(subject, atlas, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from reference import reference_file, released_model
+from reference import published_grid, released_model
 from test_features import by_hand
 from typer.testing import CliRunner
 from volumes import image_like, saved
@@ -47,7 +47,9 @@ def small(tmp_path):
 def test_the_published_files_become_a_model(tmp_path):
     settings, weights, inputs, expected = released_model()
     torch.save({"state_dict": {f"module.{n}": torch.tensor(a) for n, a in weights.items()}}, tmp_path / "c.pt")
-    atlas, landmarks = reference_file("atlas_lung_mask.nii.gz"), reference_file("atlas_patch_loc.npy")
+    mask, corners = published_grid()
+    atlas, landmarks = saved(mask, tmp_path / "atlas.nii.gz"), tmp_path / "landmarks.npy"
+    np.save(landmarks, corners)
     import_released(tmp_path / "c.pt", atlas, landmarks, tmp_path / "model")
     model = load_model(tmp_path / "model")
     with torch.no_grad():
@@ -59,7 +61,6 @@ def test_the_published_files_become_a_model(tmp_path):
         found = pooled(x, p)
     assert torch.equal(found[:, :128], h)
     torch.testing.assert_close(found[:, 128:], by_hand(model.encoder, x, p)[1], rtol=1e-5, atol=1e-5)
-    corners = np.load(landmarks)
     np.testing.assert_allclose(model.grid.codes, corners / corners.max(0) * 2 - 1, atol=1e-12)
     assert len(model.grid) == 581
     assert model.description["preprocess"] == {"axes": "LAS", "spacing_mm": 1.0}

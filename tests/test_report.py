@@ -61,7 +61,7 @@ def write_training(folder, frame, training="drasclr"):
 def write_flow(folder, entered=10, exclusions=EXCLUSIONS):
     (folder / "clinic/sick").mkdir(parents=True)
     paths = [folder / "clinic/sick" / name for name in ("cohort_flow.json", "exclusions.tsv", "landmarks.json")]
-    texts = (json.dumps({"entered": entered}), exclusions, json.dumps({"points_mm": [[0, 0, 0]] * 7}))
+    texts = (json.dumps({"entered": entered}), f"{exclusions}\n", json.dumps({"points_mm": [[0, 0, 0]] * 7}))
     for path, text in zip(paths, texts, strict=True):
         path.write_text(text, encoding="utf-8")
     return paths

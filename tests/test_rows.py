@@ -117,7 +117,9 @@ def test_rows_are_those_of_the_landmarks(monkeypatch, memory_rows):
 def test_a_walk_broken_off_leaves_nothing_stale():
     bank = toy_bank(subjects=9)
     with Rows(bank, settings(3.5), ALONE, CPU) as rows:
-        next(rows.walk(VISITS))
+        list(rows.walk(VISITS))  # what it holds at the end is known
+        broken_off = rows.walk([(1, 2, 3), (0, 2, 3)])
+        next(broken_off), next(broken_off)  # and overwritten
         for visit, found in zip(VISITS[::-1], rows.walk(VISITS[::-1]), strict=True):
             for landmark, row in zip(visit, found, strict=True):
                 np.testing.assert_array_equal(row, bank.hu[landmark])

@@ -115,6 +115,22 @@ def test_scans_of_a_person_share_an_inner_fold():
     assert chosen == {"persons": 10.0, "scans": 0.01}
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_those_who_died_are_dealt_evenly_to_the_inner_folds(seed):
+    """Ten of a hundred died, all of them among the first: each of five inner folds holds out two."""
+    died, held_out = np.arange(100) < 10, []
+
+    class Watched(Sample):
+        def of(self, chosen):
+            held_out.append((np.sum(~chosen), np.sum(died & ~chosen)))
+            return super().of(chosen)
+
+    outcome = Outcome(np.arange(100.0) + 1, died)
+    training = Watched(pd.DataFrame(index=range(100)), np.zeros((100, 0)), outcome, np.arange(100))
+    choose_penalties(training, [Penalties(1.0)], seed)
+    assert held_out == [(20, 2)] * 5
+
+
 def test_of_equal_penalties_the_last_is_taken():
     nothing = Sample(pd.DataFrame(index=range(6)), np.zeros((6, 0)), OUTCOME, EACH)
     assert choose_penalties(nothing, [Penalties(1.0), Penalties(2.0)], seed=0) == Penalties(2.0)

@@ -2,18 +2,16 @@
 
 from pathlib import Path
 
-import pytest
+from reference import PAPER
 
 from drasclr_core.experiments import load_experiment
 
 ROOT = Path(__file__).resolve().parents[1]
-PAPER = ROOT.parent / "shared" / "paper" / "table3.csv"
 TABLE = load_experiment(ROOT / "experiments" / "table3.yaml")
 
 
-@pytest.mark.skipif(not PAPER.exists(), reason=f"the paper's tables are not at {PAPER.parent}")
 def test_table3_holds_the_papers_values_exactly():
-    header, *lines = [line.split(",") for line in PAPER.read_text(encoding="utf-8").splitlines()]
+    header, *lines = [line.split(",") for line in (PAPER / "table3.csv").read_text(encoding="utf-8").splitlines()]
     assert header[2:] == [f"c_index_p{p}{suffix}" for p in (25, 50, 75) for suffix in ("", "_sd")]
     published = [
         ((group, method), list(map(float, values[0::2])), list(map(float, values[1::2])))

@@ -4,12 +4,14 @@ from _job import run
 
 from drasclr_core.cohort import validate_participants
 from drasclr_core.io import atomic_path
+from drasclr_core.own_tables import whole
 
 
 def main(job):
-    table = validate_participants(job.input.table).convert_dtypes()  # whole numbers are written as such
+    given = whole(job.input.table) if job.params.phantom else job.input.table
+    table = validate_participants(given).convert_dtypes()  # whole numbers are written as such
     with atomic_path(job.output.table) as path:
-        table.to_csv(path, sep="\t", index=False)
+        path.write_text(table.to_csv(sep="\t", index=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from drasclr_core.flow import read_included
 from drasclr_core.folds import read_folds
 from drasclr_core.io import read_json
 from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.own_tables import whole
 from drasclr_core.persons import persons_of
 from drasclr_core.subject import Subject
 
@@ -20,8 +21,8 @@ def main(job):
     stages = zip(job.input.ingest, job.input.segment, job.input.register, strict=True)
     folders = {Path(paths[0]).name: [Path(path) for path in paths] for paths in stages}
     subject_of = lru_cache(maxsize=1)(lambda name: Subject(name, *folders[name]))  # the volumes of all would not fit
-    rows, included = read_participant_rows(job.input.participants), read_included(job.input.included)
-    boxes = read_boxes(job.input.boxes)
+    rows, included = read_participant_rows(whole(job.input.participants)), read_included(job.input.included)
+    boxes = read_boxes(whole(job.input.boxes) if job.params.phantom else job.input.boxes)
     used, left_out = usable_boxes(boxes, included, [row["participant_id"] for row in rows])
     chosen = choose_healthy(healthy_ids(rows), {box.participant_id for box in boxes}, **job.params.settings)
     healthy = [name for name in chosen if name in included]

@@ -8,9 +8,10 @@ from drasclr_core.subject_stages import cut
 
 
 def main(job):
+    grid = LandmarkGrid.from_json(read_json(job.input.landmarks))  # inside the stage a bad one would exclude everybody
+
     def work(folder):
-        source = (job.input.volume, job.input.transform, LandmarkGrid.from_json(read_json(job.input.landmarks)))
-        return cut(*source, folder, **job.params.settings)
+        return cut(job.input.volume, job.input.transform, grid, folder, **job.params.settings)
 
     upstream = [job.input.volume, job.input.transform]
     run_subject_stage(job.output.patches, "patches", job.wildcards.id, upstream, work)

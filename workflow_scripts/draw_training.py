@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-import pandas as pd
 from _job import run
 
 from drasclr_core.figures import write_figure
-from drasclr_core.figures_training import draw_training, training_curves
+from drasclr_core.figures_training import draw_training, read_metrics, training_curves
 
 
 def main(job):
-    curves = training_curves(pd.read_csv(Path(job.input.model).with_name("metrics.csv")))
+    curves = training_curves(read_metrics(Path(job.input.model).with_name("metrics.csv")))
     write_figure(draw_training(curves), curves, job.output.png, job.output.csv)
 
 

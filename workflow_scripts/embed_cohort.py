@@ -7,7 +7,7 @@ from _job import run
 from drasclr_core import __version__
 from drasclr_core.flow import read_included
 from drasclr_core.folds import read_folds
-from drasclr_core.io import RECORD, atomic_directory, write_json
+from drasclr_core.io import RECORD, atomic_directory, own_sums, write_json
 from drasclr_core.methods import embed_cohort
 from drasclr_core.subject import Subject
 
@@ -23,7 +23,8 @@ def main(job):
     )
     with atomic_directory(job.output.features) as folder:
         features.to_parquet(folder / "features.parquet", index=False)
-        write_json(folder / RECORD, {"run": job.params.run, "seed": job.params.seed, "drasclr": __version__})
+        told = {"run": job.params.run, "seed": job.params.seed, "drasclr": __version__}
+        write_json(folder / RECORD, {**told, "sha256": own_sums(folder)})
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@ from _job import run
 from drasclr_core.cohort import validate_participants
 from drasclr_core.folds import read_folds
 from drasclr_core.io import write_json
+from drasclr_core.own_tables import whole
 from drasclr_core.probes import evaluate_task, provenance_of, read_features
 
 
 def main(job):
-    participants, folds = validate_participants(job.input.participants), read_folds(job.input.folds)
+    participants, folds = validate_participants(whole(job.input.participants)), read_folds(job.input.folds)
     features = read_features(job.input.features)
     record = provenance_of(job.input.features)
     common = {"run": job.wildcards.run, "readout": job.params.readout, "seed": job.params.seed}

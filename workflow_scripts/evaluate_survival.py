@@ -5,6 +5,7 @@ from _job import run
 from drasclr_core.cohort import validate_participants
 from drasclr_core.folds import read_folds
 from drasclr_core.io import write_json
+from drasclr_core.own_tables import whole
 from drasclr_core.probes import provenance_of, read_features
 from drasclr_core.survival import evaluate_survival
 
@@ -12,7 +13,7 @@ from drasclr_core.survival import evaluate_survival
 def main(job):
     evaluation = evaluate_survival(
         job.wildcards.variant,
-        validate_participants(job.input.participants),
+        validate_participants(whole(job.input.participants)),
         read_features(job.input.features),
         read_folds(job.input.folds),
         run=job.wildcards.run,

@@ -2,6 +2,7 @@
 
 from _job import run
 
+from drasclr_core.images import check_image
 from drasclr_core.io import run_subject_stage
 from drasclr_core.subject_stages import ingest
 
@@ -10,6 +11,8 @@ def main(job):
     listed = job.params.listed
 
     def work(folder):
+        if getattr(job.input, "phantom", None):
+            check_image(listed["scan"])  # ours to make again, where a patient's would be excluded
         return ingest(listed["scan"], folder, **job.params.settings)
 
     run_subject_stage(job.output.volume, "ingest", job.wildcards.id, [], work, listed["exclude_reason"])

@@ -2,6 +2,7 @@
 
 from _job import run
 
+from drasclr_core.images import check_image
 from drasclr_core.io import run_subject_stage
 from drasclr_core.lung_weights import check_weights
 from drasclr_core.subject_stages import segment
@@ -13,6 +14,8 @@ def main(job):
     weights = check_weights(settings["weights"]) if settings["method"] == "lungmask" else None
 
     def work(folder):
+        if getattr(job.input, "phantom", None):
+            check_image(job.params.scan)
         return segment(job.input.volume, job.params.scan, folder, weights=weights)
 
     run_subject_stage(job.output.lungs, "segment", job.wildcards.id, [job.input.volume], work)
