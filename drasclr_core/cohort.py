@@ -18,7 +18,6 @@ from jsonschema.exceptions import ValidationError
 from drasclr_core.cohort_lines import read_table_lines
 from drasclr_core.documents import raise_faults
 from drasclr_core.documents import schema as read_schema
-from drasclr_core.errors import InputError
 from drasclr_core.own_tables import write_rows
 from drasclr_core.persons import person_faults
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drasclr_core.disease import EMPHYSEMA
-from drasclr_core.tables_figures import table_value
+from drasclr_core.tables_figures import FEW_PEOPLE, few_people_note, table_value
 
 WIDTH = 96
 RUNS = {
@@ -52,7 +52,12 @@ def demonstration_text(truth: Sequence[Cells], labels: Sequence[Cells], places: 
         for row in rows:
             if row["warning"]:
                 console.print(f"Warning, {row['run']}: {row['warning']}.")
-        console.print("", _labels_table(labels), *(f"{what}: {where}" for what, where in places.items()), sep="\n")
+        console.print("", _labels_table(labels), sep="\n")
+        if any(
+            key.endswith("_people") and text and int(text) < FEW_PEOPLE for row in labels for key, text in row.items()
+        ):
+            console.print(few_people_note())
+        console.print("", *(f"{what}: {where}" for what, where in places.items()), sep="\n")
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
 

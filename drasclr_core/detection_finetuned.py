@@ -24,7 +24,6 @@ from drasclr_core.finetune import Classifier, FinetuneSettings, finetune
 from drasclr_core.io import file_sha256, own_sums, read_json, write_json
 from drasclr_core.model_files import COPY_AGAIN, DETECTOR
 from drasclr_core.model_folder import Model
-from drasclr_core.settings import Features
 
 logger = logging.getLogger(__name__)
 

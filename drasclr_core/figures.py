@@ -1,5 +1,6 @@
 """What every figure shares: colours that colour-blind readers tell apart, sizes, and how it is written."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,17 +24,18 @@ SEQUENTIAL = "viridis"
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, the numbers that it shows, and what a reader must know of them."""
+    """A figure, the numbers that it shows, and what a reader must know of them; `drawn`: whether it shows any."""
 
     figure: Figure
     data: pd.DataFrame
     notes: Sequence[str]
+    drawn: bool = True
 
 
 def make_figure(
     spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any], png: str | Path, csv: str | Path
 ) -> None:
-    """Draw what an experiment file declares; write PNG, CSV and, beside the PNG, title and notes as JSON.
+    """Draw what an experiment file declares; write PNG, CSV and, beside the PNG, title, notes and `drawn` as JSON.
 
     Parameters
     ----------
@@ -50,7 +52,8 @@ def make_figure(
     write_figure(drawing.figure, drawing.data, png, csv)
     count = settings["trainings"]
     several = [f"Of {count} trainings of {spec.run}, with other seeds, the first."] if count > 1 else []
-    write_json(Path(png).with_suffix(".json"), {"title": spec.title, "notes": [*drawing.notes, *several, *spec.notes]})
+    notes = [*drawing.notes, *several, *spec.notes]
+    write_json(Path(png).with_suffix(".json"), {"title": spec.title, "notes": notes, "drawn": drawing.drawn})
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
@@ -58,11 +61,12 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     return Figure(figsize=(width_in, height_in), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.06))
 
 
-def empty_drawing(columns: Sequence[str], reason: str) -> Drawing:
-    """Return a drawing that says why there is none: a small cohort may lack what a figure needs."""
-    figure = new_figure(6, 1)
-    figure.text(0.5, 0.5, "nothing to draw: see below", ha="center", va="center", color=GREY)
-    return Drawing(figure, pd.DataFrame(columns=list(columns)), [reason])
+def empty_drawing(data: pd.DataFrame, reason: str) -> Drawing:
+    """Return a drawing that is the reason why there is none: a small cohort may lack what a figure needs."""
+    lines = textwrap.wrap(reason, 90)
+    figure = new_figure(7, 0.2 * (len(lines) + 2))
+    figure.text(0.02, 0.5, "\n".join(lines), va="center", fontsize=10)
+    return Drawing(figure, data, [reason], drawn=False)
 
 
 def plain_axes(axes: Axes) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,8 +15,8 @@ from drasclr_core.io import read_json
 
 STAGES = {-1: "PRISm", 0: "0", 1: "1", 2: "2", 3: "3", 4: "4"}
 STARTS = {"pretrained": "fine-tuned from DrasCLR", "scratch": "from scratch"}
-FEW = 30
-"""Boxes of at most so many subjects show every subject."""
+FEW = 10
+"""At most so many subjects of a stage are points and their median: a box of four would be of its own quartiles."""
 
 
 def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]) -> Drawing:
@@ -35,10 +36,8 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
         masks = read_json(paths["masks"])
         fractions = emphysema_fractions(masks)
         if fractions.empty:
-            return empty_drawing(
-                fractions.columns.astype(str).tolist(),
-                " ".join([f"n = 0: no subject with a GOLD stage has masks of {spec.run}.", *masks["notes"]]),
-            )
+            reason = f"n = 0: no subject with a GOLD stage has masks of {spec.run}."
+            return empty_drawing(fractions, " ".join([reason, *masks["notes"]]))
         notes = [*_fraction_notes(spec, masks, fractions), *_linear_notes(list(map(read_json, paths["linear"])))]
         return Drawing(draw_fractions(fractions), fractions, notes)
     curves = [read_json(path) for path in paths["transfer"]]
@@ -50,7 +49,7 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
         *(f"{curve['subtype']}: {curve['reason']}." for curve in curves if curve["reason"]),
     ]
     if points["f1"].isna().all():
-        return empty_drawing(points.columns.astype(str).tolist(), " ".join(notes))
+        return empty_drawing(points.iloc[:0], " ".join(notes))
     return Drawing(draw_transfer(points), points, notes)
 
 
@@ -74,13 +73,19 @@ def emphysema_fractions(masks: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def draw_fractions(fractions: pd.DataFrame) -> Figure:
-    """Return one panel per subtype, a box per GOLD stage; whiskers reach 1.5 interquartile ranges."""
+    """Return one panel per subtype, on one axis: a box per GOLD stage or, of `FEW` subjects, these as points.
+
+    Whiskers reach 1.5 interquartile ranges.
+    """
     figure = new_figure(9.5, 4)
-    for axes, subtype, colour in zip(figure.subplots(1, 2), SUBTYPES, COLOURS, strict=False):
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, subtype, colour in zip(panels, SUBTYPES, COLOURS, strict=False):
         rows = fractions[fractions["subtype"] == subtype]
         percents = {stage: 100 * rows.loc[rows["gold"] == stage, "fraction"] for stage in STAGES}
         _draw_boxes(axes, percents, colour)
-        axes.set(title=subtype, xlabel="GOLD stage", ylabel="lung with p > 0.5, %")
+        axes.set(title=subtype, xlabel="GOLD stage", ylabel="lung with p of one half or more, %")
+        axes.yaxis.set_tick_params(labelleft=True)
+    panels[0].set_ylim(bottom=0)  # when all is drawn: it ends the search for the shared upper limit
     return figure
 
 
@@ -125,29 +130,31 @@ def draw_transfer(points: pd.DataFrame) -> Figure:
 
 
 def _draw_boxes(axes: Axes, percents: Mapping[int, pd.Series], colour: str) -> None:
-    places = range(len(percents))
-    boxes = axes.boxplot(
-        [values.to_numpy() for values in percents.values()],
-        positions=places,
-        widths=0.6,
-        patch_artist=True,
-        medianprops={"color": "black"},
-        flierprops={"markersize": 3, "markeredgecolor": GREY},
-    )
-    for box in boxes["boxes"]:
-        box.set(facecolor=colour, alpha=0.45)
-    for place, values in zip(places, percents.values(), strict=True):
-        if len(values) <= FEW:
-            axes.plot([place] * len(values), values, "o", color=colour, markersize=3, alpha=0.8)
-    axes.set_xticks(places, [f"{STAGES[stage]}\nn={len(values)}" for stage, values in percents.items()])
-    axes.set_ylim(bottom=0)
+    for place, values in enumerate(percents.values()):
+        if len(values) > FEW:
+            (box,) = axes.boxplot(
+                [values.to_numpy()],
+                positions=[place],
+                widths=0.6,
+                patch_artist=True,
+                medianprops={"color": "black"},
+                flierprops={"markersize": 3, "markeredgecolor": GREY},
+            )["boxes"]
+            box.set(facecolor=colour, alpha=0.45)
+        elif len(values):
+            beside = np.linspace(-0.15, 0.15, len(values)) if len(values) > 1 else [0.0]
+            axes.plot(place + np.array(beside), sorted(values), "o", color=colour, markersize=5, alpha=0.8)
+            axes.plot([place - 0.25, place + 0.25], [values.median()] * 2, color="black", linewidth=1.2)
+    axes.set_xticks(range(len(percents)), [f"{STAGES[stage]}\nn={len(values)}" for stage, values in percents.items()])
+    axes.set_xlim(-0.6, len(percents) - 0.4)
     plain_axes(axes)
 
 
 def _fraction_notes(spec: FigureSpec, masks: Mapping[str, Any], fractions: pd.DataFrame) -> list[str]:
     subjects = fractions["participant_id"].nunique()
     notes = [
-        f"n = {subjects} subjects with a GOLD stage, run {spec.run}; PRISm is no step of the scale.",
+        f"n = {subjects} subjects with a GOLD stage, run {spec.run}; PRISm is no step of the scale. Lines are medians; "
+        f"a stage of at most {FEW} subjects shows each of them, another one a box.",
         *masks["notes"],
     ]
     for subtype, pooled in masks["pooled"].items():

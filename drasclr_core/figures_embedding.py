@@ -50,7 +50,9 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     if set(features["fold"]) != {ALL_FOLDS}:
         raise InputError(f"{spec.run} has other features in each fold: an embedding map needs one for all.")
     if len(features) < MIN_SUBJECTS:
-        return empty_drawing(["participant_id"], f"n = {len(features)} subjects: a map needs {MIN_SUBJECTS}.")
+        return empty_drawing(
+            pd.DataFrame(columns=["participant_id"]), f"n = {len(features)} subjects: a map needs {MIN_SUBJECTS}."
+        )
     places, explained = map_subjects(features.drop(columns=["participant_id", "fold"]).to_numpy(), settings["seed"])
     places.insert(0, "participant_id", features["participant_id"])
     known = validate_participants(whole(paths["participants"]))

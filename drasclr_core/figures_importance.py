@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from drasclr_core.cohort import validate_participants
 from drasclr_core.embedding_map import landmark_importance
 from drasclr_core.figure_specs import FigureSpec
-from drasclr_core.figures import SEQUENTIAL, Drawing, new_figure
+from drasclr_core.figures import SEQUENTIAL, Drawing, empty_drawing, new_figure
 from drasclr_core.folds import read_folds
 from drasclr_core.own_tables import whole
 from drasclr_core.stores import Store
@@ -55,14 +55,23 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     )
     places = pd.DataFrame(points_mm, columns=[f"{axis}_mm" for axis in AXES])
     data = scores.merge(places, left_on="landmark", right_index=True)
+    found = [task for task in spec.tasks if data.loc[data["task"] == task, "score"].notna().any()]
+    without = [
+        f"{NAMES.get(task, task)}: no landmark has a score, for too few subjects have the label."
+        for task in spec.tasks
+        if task not in found
+    ]
+    if not found:
+        return empty_drawing(data, " ".join(without))
     notes = [
         f"{task}: n = {_range(rows['n'])} subjects at each of {len(rows)} landmarks, run {spec.run}."
-        for task, rows in data.groupby("task", sort=False)
+        for task, rows in ((task, data[data["task"] == task]) for task in found)
     ]
     if "r2" in set(data["metric"]):
         notes.append("R² below 0, worse than the mean of all subjects, is drawn as 0.")
     notes.append("A dot is the mean of the landmarks that lie behind one another; larger dots are of more of them.")
-    return Drawing(draw_importance(data, sitk.ReadImage(str(paths["atlas"]))), data, notes)
+    shown = data[data["task"].isin(found)]
+    return Drawing(draw_importance(shown, sitk.ReadImage(str(paths["atlas"]))), data, [*notes, *without])
 
 
 def draw_importance(data: pd.DataFrame, lung_mask: sitk.Image) -> Figure:

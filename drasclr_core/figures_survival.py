@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from drasclr_core.figure_specs import FigureSpec
 from drasclr_core.figures import COLOURS, GREY, Drawing, empty_drawing, new_figure, plain_axes
 from drasclr_core.io import read_json
+from drasclr_core.tables_figures import FEW_PEOPLE
 
 DAYS_PER_YEAR = 365.25
 _COLUMNS = ["panel", "group", "n", "deaths", "time_days", "at_risk", "predicted", "observed", "low", "high"]
@@ -31,10 +32,11 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     found = read_json(paths["survival"])
     groups, calibration = found["risk_groups"], found["calibration"]
     if found["reason"]:
-        return empty_drawing(_COLUMNS, f"n = {found['n']}; nothing to draw of {spec.run}: {found['reason']}.")
+        reason = f"n = {found['n']}; nothing to draw of {spec.run}: {found['reason']}."
+        return empty_drawing(pd.DataFrame(columns=_COLUMNS), reason)
     notes = [
         f"n = {found['n']} subjects, {found['deaths']} deaths; run {spec.run}, {spec.variant}. Risks are out of fold; "
-        f"groups are tertiles of the risk. Log-rank test: {_log_rank(groups['log_rank'])}.",
+        f"groups are tertiles of the risk. Log-rank test: {_log_rank(groups)}.",
         "Calibration: mean predicted survival by group of predicted risk, and Kaplan-Meier's with its 95 % interval "
         f"(Greenwood), at {calibration['horizon_days']:.0f} days.",
     ]
@@ -83,7 +85,7 @@ def _draw_curves(axes: Axes, groups: Mapping[str, Any]) -> None:
         label = f"{NAMES.get(group['group'], group['group'])} risk (n={group['n']}, {group['deaths']} deaths)"
         axes.step(years, [1.0, *group["survival"]], where="post", color=colour, linewidth=1.8, label=label)
     axes.set(xlabel="years since the scan", ylabel="share alive (Kaplan-Meier)", ylim=(0, 1.02), xlim=(0, None))
-    axes.set_title(f"by tertile of risk, log-rank {_log_rank(groups['log_rank'])}", fontsize="medium")
+    axes.set_title(f"by tertile of risk, log-rank {_log_rank(groups)}", fontsize="medium")
     axes.legend(frameon=False, loc="lower left", fontsize="small")
     plain_axes(axes)
 
@@ -103,7 +105,10 @@ def _draw_calibration(axes: Axes, calibration: Mapping[str, Any]) -> None:
     plain_axes(axes)
 
 
-def _log_rank(test: Mapping[str, float] | None) -> str:
+def _log_rank(groups: Mapping[str, Any]) -> str:
+    test = groups["log_rank"]
     if test is None:
         return "not defined"
+    if sum(group["n"] for group in groups["groups"]) < FEW_PEOPLE:
+        return f"p is not given of fewer than {FEW_PEOPLE}"
     return "p < 0.001" if test["p"] < 0.001 else f"p = {test['p']:.3f}"

@@ -13,6 +13,9 @@ from drasclr_core.figures import COLOURS, GREY, new_figure, plain_axes
 SMOOTHED_SHARE = 0.05
 """Rows of the running median, of all rows: each row is of the landmarks that its steps happened to show."""
 
+FEW_ROWS = 10
+"""At most so many rows are marked: a line of one alone would not be seen."""
+
 MEASURES = {
     "losses": {"loss_local": "local", "loss_neighbour": "neighbour"},
     "relative": {"loss_local_relative": "local", "loss_neighbour_relative": "neighbour"},
@@ -93,6 +96,8 @@ def draw_training(curves: pd.DataFrame) -> Figure:
         for colour, (name, label) in zip(COLOURS, measures.items(), strict=False):
             if curves[name].any():  # a run without neighbours has a neighbour loss of 0
                 _draw_measure(axes, curves, name, label, colour)
+        if len(curves) and not axes.lines:
+            axes.text(0.5, 0.5, "always 0", ha="center", color=GREY, transform=axes.transAxes)
         axes.set(xlabel="step", title=TITLES[panel])
         plain_axes(axes)
         if len(measures) > 1 and len(curves):
@@ -124,5 +129,6 @@ def describe_training(curves: pd.DataFrame) -> list[str]:
 
 
 def _draw_measure(axes: Axes, curves: pd.DataFrame, name: str, label: str, colour: str) -> None:
+    marker = "o" if len(curves) <= FEW_ROWS else None
     axes.plot(curves["step"], curves[name], color=colour, alpha=0.25, linewidth=0.7)
-    axes.plot(curves["step"], curves[f"{name}_smooth"], color=colour, label=label, linewidth=1.6)
+    axes.plot(curves["step"], curves[f"{name}_smooth"], color=colour, label=label, linewidth=1.6, marker=marker)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
 GREYS = 64
 _SHADES = 16
@@ -20,7 +21,7 @@ HUES = {
     "subject": (250, 120, 40),
     "limit": (230, 140, 190),
 }
-_FONT_PX = 11
+_FONT_PX = 22
 _FAINTEST = 48  # ink that is drawn, of 255
 
 Pixels = npt.NDArray[np.uint8]
@@ -44,14 +45,12 @@ def grey(values: npt.NDArray[Any], low: float, high: float) -> Pixels:
     return np.rint(np.clip((values - low) / (high - low), 0, 1) * WHITE).astype(np.uint8)
 
 
-def outline(mask: Mask) -> Mask:
-    """Return the pixels of a mask with a neighbour, above, below or beside, outside it.
+def outline(mask: Mask, width: int = 1) -> Mask:
+    """Return the pixels of a mask that are at most `width` steps, up, down or aside, from its outside.
 
     What lies beyond the picture's edge counts as inside: a lung that the edge cuts is not closed there.
     """
-    padded = np.pad(mask, 1, constant_values=True)
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return np.asarray(mask & ~inner)
+    return np.asarray(mask & ~ndimage.binary_erosion(mask, iterations=width, border_value=1))
 
 
 def write_text(pixels: Pixels, place: tuple[int, int], text: str, hue: str | None = None) -> int:
@@ -69,6 +68,17 @@ def write_text(pixels: Pixels, place: tuple[int, int], text: str, hue: str | Non
 def text_width(text: str) -> int:
     """Return how many pixels wide a line is."""
     return math.ceil(_font().getlength(text)) + 1
+
+
+def wrapped(text: str, width_px: int) -> list[str]:
+    """Return a text as lines, broken between words where they would be wider; a longer word has its own."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and text_width(f"{lines[-1]} {word}") <= width_px:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
 
 
 def to_image(pixels: Pixels) -> Image.Image:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from drasclr_core import __version__
 from drasclr_core.qc_canvas import HUES
 from drasclr_core.qc_order import EXCLUDED_FIRST, MEASURES, worst_first
-from drasclr_core.qc_picture import WINDOW_HU
+from drasclr_core.qc_picture import PX_PER_SHOWN, WINDOW_HU
 from drasclr_core.qc_rows import SubjectRow
 from drasclr_core.report_page import render_page
 
@@ -56,7 +57,15 @@ COLUMNS = (
 )
 
 
-def render_qc(title: str, rows: Sequence[SubjectRow], exclusions: Iterable[Mapping[str, str]]) -> str:
+def render_qc(
+    title: str,
+    rows: Sequence[SubjectRow],
+    exclusions: Iterable[Mapping[str, str]],
+    *,
+    date: str,
+    config_hash: str,
+    atlas: str | None = None,
+) -> str:
     """Return the page: HTML5 with its own style and a few lines of script, without which it is in its first order.
 
     Parameters
@@ -66,6 +75,12 @@ def render_qc(title: str, rows: Sequence[SubjectRow], exclusions: Iterable[Mappi
         All subjects, their pictures relative to the page.
     exclusions : iterable of mappings
         participant_id, stage, reason, of those excluded.
+    date : str
+        Of the page.
+    config_hash : str
+        Of the settings that decide what is on it.
+    atlas : str, optional
+        The participant that is the atlas, whose row is marked.
     """
     excluded = {row["participant_id"]: (row["stage"], row["reason"]) for row in exclusions}
     entries = worst_first(rows, excluded)
@@ -73,6 +88,11 @@ def render_qc(title: str, rows: Sequence[SubjectRow], exclusions: Iterable[Mappi
     return render_page(
         "qc.html.j2",
         title=title,
+        date=date,
+        version=__version__,
+        config_hash=config_hash,
+        atlas=atlas,
+        px_per_shown=PX_PER_SHOWN,
         entries=entries,
         included=sum(entry.stage is None for entry in entries),
         stages=sorted(counts.items(), key=lambda item: (*EXCLUDED_FIRST, item[0]).index(item[0])),

@@ -11,22 +11,27 @@ from PIL import Image
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.lungs import LEFT, RIGHT
 from drasclr_core.patches import patch_starts
-from drasclr_core.qc_canvas import GREYS, WHITE, Pixels, grey, outline, shade, text_width, to_image, write_text
+from drasclr_core.qc_canvas import GREYS, WHITE, Pixels, grey, outline, shade, text_width, to_image, wrapped, write_text
 from drasclr_core.qc_planes import Extent, Plane, View
 
-MM_PER_PX = 1.7
+MM_PER_PX = 0.85
 """The same for all scans, so that sizes can be compared; coarser only where lungs would not fit."""
 
-_HEIGHT = 200
-_WIDTHS: dict[View, int] = {"coronal": 220, "axial": 220, "sagittal": 156}
-_HISTOGRAM_PX = 170
-_GAP, _LINE = 4, 15
+PX_PER_SHOWN = 2
+"""Pixels along an edge of one on the page, where pictures stand at half their size."""
+
+_HEIGHT = 400
+_WIDTHS: dict[View, int] = {"coronal": 440, "axial": 440, "sagittal": 312}
+_HISTOGRAM_PX = 340
+_GAP, _LINE = 8, 28
+_OUTLINE_PX = 2
+_CROSS_PX = 4  # from the middle to an end: thin and small, for it hides what lies below
 _MARGIN_MM = 12.0
 WINDOW_HU = (-1350.0, 150.0)  # the lung window of radiology
 _BEYOND_HU = -2000.0  # black: the end of the scan is seen
 _ENDS: dict[View, tuple[str, str]] = {"coronal": ("R", "L"), "axial": ("R", "L"), "sagittal": ("A", "P")}
 _SCALE_MM = 50.0
-_FIRST_HU, _BIN_HU, _BINS = -1050, 8, 150
+_FIRST_HU, _BIN_HU, _BINS = -1050, 4, 300
 _EMPHYSEMA_HU = -950
 _MOST_VOXELS = 4_000_000  # of the mask: their densities have the shape of all
 _DIM, _PALE = GREYS // 4, 5 * GREYS // 8
@@ -68,7 +73,7 @@ class Seen:
 
 
 def draw_subject(seen: Seen, atlas: Atlas | None = None, title: str = "") -> Image.Image:
-    """Return the picture of one subject, 1.3 megapixels at most, in a palette.
+    """Return the picture of one subject, 1.1 megapixels at most without its title, in a palette.
 
     From left to right: coronal and axial slice with most lung, and a sagittal one through each lung, with the mask's
     outline (right orange, left blue) and the landmarks within half a step of their grid; on the atlas, coronal and
@@ -81,13 +86,15 @@ def draw_subject(seen: Seen, atlas: Atlas | None = None, title: str = "") -> Ima
     atlas : Atlas, optional
         Without it, landmarks and atlas are left out.
     title : str
-        A line above all.
+        Above all, in as many lines as it needs.
     """
     panels = [*_scan_panels(seen, atlas), *_atlas_panels(seen, atlas), *_histogram_panels(seen)]
     width = sum(panel.shape[1] + _GAP for _, panel in panels) - _GAP
-    top = _LINE * (2 if title else 1)
-    pixels = np.zeros((top + _HEIGHT, max(width, text_width(title))), np.uint8)
-    write_text(pixels, (2, 0), title)
+    lines = wrapped(title, width)
+    top = _LINE * (len(lines) + 1)
+    pixels = np.zeros((top + _HEIGHT, max([width, *map(text_width, lines)])), np.uint8)
+    for number, line in enumerate(lines):
+        write_text(pixels, (2, number * _LINE), line)
     left = 0
     for caption, panel in panels:
         write_text(pixels, (left + 2, top - _LINE), caption)
@@ -164,7 +171,7 @@ def _slice_panel(
 ) -> Pixels:
     pixels = grey(plane.sample(ct, _BEYOND_HU), *WINDOW_HU)
     for hue, mask in (masks or {}).items():
-        pixels[outline(plane.sample(mask) > 0.5)] = shade(hue)
+        pixels[outline(plane.sample(mask) > 0.5, _OUTLINE_PX)] = shade(hue)
     if landmarks_mm is not None:
         for column, row in np.rint(plane.pixels(landmarks_mm)).astype(int):
             _cross(pixels, column, row)
@@ -175,7 +182,8 @@ def _slice_panel(
 def _cross(pixels: Pixels, column: int, row: int) -> None:
     height, width = pixels.shape
     if 0 <= column < width and 0 <= row < height:
-        pixels[max(row - 2, 0) : row + 3, column] = pixels[row, max(column - 2, 0) : column + 3] = shade("landmark")
+        pixels[max(row - _CROSS_PX, 0) : row + _CROSS_PX + 1, column] = shade("landmark")
+        pixels[row, max(column - _CROSS_PX, 0) : column + _CROSS_PX + 1] = shade("landmark")
 
 
 def _ends(pixels: Pixels, plane: Plane) -> None:
@@ -187,9 +195,9 @@ def _ends(pixels: Pixels, plane: Plane) -> None:
         write_text(pixels, (left + 1, middle), letter)
     if plane.view == "coronal":
         length = round(_SCALE_MM / plane.mm_per_px)
-        pixels[-_LINE:, : 8 + length + text_width("5 cm")] = 0
-        pixels[-4:-2, 4 : 4 + length] = WHITE
-        write_text(pixels, (6 + length, pixels.shape[0] - _LINE), "5 cm")
+        pixels[-_LINE:, : 16 + length + text_width("5 cm")] = 0
+        pixels[-8:-4, 8 : 8 + length] = WHITE
+        write_text(pixels, (12 + length, pixels.shape[0] - _LINE), "5 cm")
 
 
 def _atlas_panels(seen: Seen, atlas: Atlas | None) -> Iterator[tuple[str, Pixels]]:
@@ -215,7 +223,7 @@ def overlay(atlas: npt.NDArray[np.bool_], subject: npt.NDArray[np.bool_]) -> Pix
     pixels[atlas & subject] = _DIM
     for hue, own, other in (("atlas", atlas, subject), ("subject", subject, atlas)):
         pixels[own & ~other] = shade(hue, _FILL)
-        pixels[outline(own)] = shade(hue)
+        pixels[outline(own, _OUTLINE_PX)] = shade(hue)
     return pixels
 
 
@@ -228,7 +236,7 @@ def _histogram_panels(seen: Seen) -> Iterator[tuple[str, Pixels]]:
 
 
 def histogram(hu: npt.NDArray[np.int16]) -> Pixels:
-    """Return the distribution of HU as bars, a pixel of width for every 8 HU, the tallest as high as the panel."""
+    """Return the distribution of HU as bars, a pixel of width for every 4 HU, the tallest as high as the panel."""
     pixels = np.zeros((_HEIGHT, _HISTOGRAM_PX), np.uint8)
     counts = np.bincount(np.clip((hu.astype(np.int64) - _FIRST_HU) // _BIN_HU, 0, _BINS - 1), minlength=_BINS)
     left, foot, highest = (_HISTOGRAM_PX - _BINS) // 2, _HEIGHT - _LINE - 3, _HEIGHT - 2 * _LINE - 6
@@ -238,9 +246,9 @@ def histogram(hu: npt.NDArray[np.int16]) -> Pixels:
     pixels[foot, left : left + _BINS] = WHITE
     for value in (-1000, -500, 0):
         column = left + (value - _FIRST_HU) // _BIN_HU
-        pixels[foot : foot + 4, column] = WHITE
+        pixels[foot : foot + 4, column - 1 : column + 1] = WHITE
         write_text(pixels, (column - text_width(str(value)) // 2, foot + 4), str(value))
     limit = left + (_EMPHYSEMA_HU - _FIRST_HU) // _BIN_HU
-    pixels[2:foot, limit] = shade("limit")
-    write_text(pixels, (limit + 3, 0), str(_EMPHYSEMA_HU), "limit")
+    pixels[2:foot, limit : limit + 2] = shade("limit")
+    write_text(pixels, (limit + 6, 0), str(_EMPHYSEMA_HU), "limit")
     return pixels

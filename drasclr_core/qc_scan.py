@@ -56,9 +56,9 @@ def check_and_draw(
 
 
 def _title(metrics: dict[str, Any], refusal: Exception | None) -> str:
-    """Return the figures of a scan in one line, or that it is refused: why is said elsewhere."""
+    """Return the figures of a scan, or that it is refused and why."""
     if refusal is not None:
-        return "refused"
+        return f"refused: {refusal}"
     lungs, place = metrics["segment"], metrics.get("register", {})
     told = [
         f"lungs {lungs['lung_l']:.2f} l (right {lungs['right_lung_l']:.2f}, left {lungs['left_lung_l']:.2f})",

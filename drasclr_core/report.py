@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ SHOWN_DPI = 100
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with what a reader must know of it; `image` is a data URI, to be shown `width_px` wide."""
+    """A picture with what a reader must know of it; `image` is a data URI, to be shown `width_px` wide, or empty."""
 
     anchor: str
     title: str
@@ -54,6 +54,7 @@ class Report:
     trainings: Sequence[Picture]
     config: Mapping[str, Any]
     versions: Mapping[str, str]
+    date: str
     commit: str | None = None
 
 
@@ -75,9 +76,13 @@ def read_picture(png: str | Path, title: str, notes: Sequence[str] = (), anchor:
 
 
 def read_figure(png: str | Path) -> Picture:
-    """Return a figure that `drasclr_core.figures.make_figure` wrote, with the title and notes that lie beside it."""
+    """Return a figure that `drasclr_core.figures.make_figure` wrote, with the title and notes that lie beside it.
+
+    One of which nothing could be drawn is its words alone.
+    """
     words = read_json(Path(png).with_suffix(".json"))
-    return read_picture(png, words["title"], words["notes"])
+    picture = read_picture(png, words["title"], words["notes"])
+    return picture if words["drawn"] else replace(picture, image="")
 
 
 def read_training(png: str | Path) -> Picture:
@@ -103,5 +108,6 @@ def render_report(report: Report) -> str:
         config=yaml.safe_dump(dict(report.config), sort_keys=False, default_flow_style=None, width=110),
         config_hash=digest(dict(report.config)),
         versions=report.versions,
+        date=report.date,
         commit=report.commit,
     )

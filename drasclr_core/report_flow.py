@@ -42,11 +42,6 @@ class CohortFlow:
     landmarks: int
 
     @property
-    def pictures_path(self) -> str:
-        """The page of the quality control, if it has been made."""
-        return str(Path(self.path).with_name("qc.html"))
-
-    @property
     def included(self) -> int:
         """Scans left after the last stage."""
         return self.steps[-1].left

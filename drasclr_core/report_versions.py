@@ -1,7 +1,10 @@
 """What the results were made with."""
 
+import os
 import platform
 import subprocess
+import time
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -32,6 +35,12 @@ def package_versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: version for name, version in found.items() if version},
     }
+
+
+def page_date() -> str:
+    """Return the date in UTC, YYYY-MM-DD: today's, or that of SOURCE_DATE_EPOCH, for pages equal to the byte."""
+    seconds = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 def git_commit(folder: str | Path) -> str | None:

@@ -5,12 +5,16 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from drasclr_core import __version__
 from drasclr_core.config import run_of
 from drasclr_core.errors import InputError
 from drasclr_core.experiments import Column, Experiment, Row, required_results, row_results
 from drasclr_core.tables_figures import (
+    MARK,
+    few_people_note,
     fold_figures,
     folds_are_small,
+    judged_people,
     people_of,
     pooled_figures,
     pooled_note,
@@ -55,8 +59,8 @@ def build_table(experiment: Experiment, results: Results) -> list[TableRow]:
         the folds, in the column's unit, both the mean over the trainings; or, where the folds are small
         (`tables_figures.folds_are_small`), ``C_pooled, C_low, C_high``, the figure of all folds' predictions at once
         and its interval; ``C_training_sd``, the sample standard deviation over the trainings of their values, ``C_n``
-        subjects; ``C_paper, C_paper_sd`` unless the experiment is without them. None where there is no value, or one of
-        the trainings has none.
+        subjects or patches, ``C_people``, whose they are; ``C_paper, C_paper_sd`` unless the experiment is without
+        them. None where there is no value, or one of the trainings has none.
 
     Raises
     ------
@@ -102,7 +106,8 @@ def table_markdown(experiment: Experiment, rows: Sequence[TableRow], footnotes: 
     blocks = [_block(section, experiment, rows) for section in sections]
     notes = [f"{row['method']}: {row['note']}." for row in rows if row["note"] not in ("", NOT_RUN)]
     quoted = QUOTED if experiment.paper else PHANTOMS
-    lines = [f"- {line}" for line in (f"{quoted} – means no value.", *notes, *footnotes)]
+    few = [few_people_note()] * any(MARK in block for block in blocks)
+    lines = [f"- {line}" for line in (f"{quoted} – means no value.", *few, *notes, *footnotes)]
     return "\n\n".join([f"# {experiment.title}", *blocks, "\n".join(lines)]) + "\n"
 
 
@@ -144,8 +149,13 @@ def provenance_notes(results: Results, *, cohort: str, config_hash: str) -> list
         *sorted(set(_notes(results, is_pooled))),
         *features_notes(results),
         *collapse_notes(results),
-        f"Configuration {config_hash}.",
+        made_by(config_hash),
     ]
+
+
+def made_by(config_hash: str) -> str:
+    """Return the footnote by which two pages are told to be of one version and of the same settings."""
+    return f"Made by drasclr {__version__}; hash of the settings that decide these figures: {config_hash}."
 
 
 def _training_notes(results: Results, is_pooled: bool) -> Iterator[str]:
@@ -238,6 +248,7 @@ def _table_row(row: Row, experiment: Experiment, results: Results, is_pooled: bo
         figures = (pooled_figures if is_pooled else fold_figures)(column.metric, each, SCALE[column.format])
         cells |= {f"{name}_{figure}": value for figure, value in figures.items()}
         cells[f"{name}_n"] = each[0]["n"] if each else None
+        cells[f"{name}_people"] = judged_people(each[0]) if each else None
         if experiment.paper:
             cells[f"{name}_paper"], cells[f"{name}_paper_sd"] = row.paper.get(name, (None, None))
     return cells

@@ -5,6 +5,8 @@ from typing import Any
 
 from drasclr_core.disease import EMPHYSEMA, TARGETS
 from drasclr_core.disease_rows import LOCATION
+from drasclr_core.tables import made_by
+from drasclr_core.tables_figures import FEW_PEOPLE, MARK, few_people_note
 
 _LABELS = {EMPHYSEMA: "any emphysema", "ground_glass": "ground glass"}
 
@@ -62,6 +64,8 @@ def disease_markdown(
         _tasks_table(tasks, primary, reference),
         "\n".join(f"- {note}" for note in _notes(probes, hashes)),
     ]
+    if any(MARK in part for part in parts):
+        parts[-1] += f"\n- {few_people_note()}"
     return "\n\n".join(parts) + "\n"
 
 
@@ -100,10 +104,17 @@ def _tables(probe: Mapping[str, Any]) -> list[str]:
         for row in probe["rows"]
         for other in next(iter(targets.values()))["differences"].get(row["name"], {})
     ]
-    header = ["", *map(_label, targets)]
-    tables = [_table(["R²", *header[1:]], rows), _table(["difference, paired", *header[1:]], differences)]
+    header, mark = ["", *map(_label, targets)], _mark(probe["n_subjects"])
+    tables = [
+        _table([f"{what}{mark}", *header[1:]], lines)
+        for what, lines in (("R²", rows), ("difference, paired", differences))
+    ]
     spread = list(_spread_rows(targets))
-    return [*tables, _table(["over trainings, mean ± s.d. (n)", *header[1:]], spread)] if spread else tables
+    return [*tables, _table([f"over trainings, mean ± s.d. (n){mark}", *header[1:]], spread)] if spread else tables
+
+
+def _mark(people: int) -> str:
+    return f" {MARK}" if people < FEW_PEOPLE else ""
 
 
 def _spread_rows(targets: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -133,7 +144,7 @@ def _tasks_table(tasks: Sequence[Mapping[str, Any]], primary: str, reference: st
         [
             task["task"],
             metric,
-            str(task["n"]),
+            f"{task['n']}{_mark(task['n'])}",
             _plain(value["run"]),
             _plain(value["reference"]),
             _signed(value["difference"]),
@@ -165,7 +176,7 @@ def _notes(probes: Mapping[str, Mapping[str, Any]], hashes: Mapping[str, str]) -
             f"Cohort: {cohort}. {probe['n_subjects']} subjects, {probe['n_patches']} patches; left out: "
             f"{probe['n_invalid']} with their centre outside the scan, {probe['n_little_lung']} with less than "
             f"{probe['min_lung_fraction']:.0%} of lung. {probe['fold_count']} folds by subject; readout: "
-            f"{probe['readout']}; seed {probe['seed']}; configuration {hashes[cohort]}."
+            f"{probe['readout']}; seed {probe['seed']}. {made_by(hashes[cohort])}"
         )
         for target, found in probe["targets"].items():
             if lost := found["r2"][LOCATION]["undefined_resamples"]:

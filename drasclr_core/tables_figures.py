@@ -13,6 +13,11 @@ from drasclr_core.tasks import TASKS
 SMALL_FOLD = 30
 """Fewer people with the label than this in a fold, on average, make it small: its R² may be anything."""
 
+FEW_PEOPLE = 30
+"""A figure of fewer people than this is marked, and none of its p is given: an interval of such a sample is a guess."""
+
+MARK = "†"
+
 Evaluation = Mapping[str, Any]
 
 
@@ -20,6 +25,17 @@ def people_of(evaluation: Evaluation) -> int:
     """Return how many people the scans of an evaluation are of; n where they are not counted."""
     persons = {person for fold in evaluation["folds"] for person in fold.get("persons", [])}
     return len(persons) or evaluation["n"]
+
+
+def judged_people(evaluation: Evaluation) -> int:
+    """Return of how many people the figures of an evaluation are, where its n counts patches too."""
+    ids = {name for fold in evaluation["folds"] for name in fold.get("ids", [])}
+    return min(len(ids) or evaluation["n"], people_of(evaluation))
+
+
+def few_people_note() -> str:
+    """Return the footnote that says what the mark means."""
+    return f"{MARK} of fewer than {FEW_PEOPLE} people: an example rather than a result."
 
 
 def folds_are_small(evaluations: Sequence[Evaluation]) -> bool:
@@ -94,13 +110,18 @@ def _is_small(evaluation: Evaluation) -> bool:
 
 
 def table_value(row: Mapping[str, Any], name: str, decimals: int) -> str:
-    """Return ours in a column: mean and deviation over the folds, or the pooled figure with its interval."""
+    """Return ours in a column: mean and deviation over the folds, or the pooled figure with its interval.
+
+    It is marked where it is of fewer than `FEW_PEOPLE` people.
+    """
+    mark = f" {MARK}" if (row[f"{name}_people"] or 0) < FEW_PEOPLE else ""
     if f"{name}_mean" in row:
-        return value_text(row[f"{name}_mean"], row[f"{name}_sd"], decimals)
+        value = value_text(row[f"{name}_mean"], row[f"{name}_sd"], decimals)
+        return value if value == "–" else value + mark
     figures = [row[f"{name}_{figure}"] for figure in ("pooled", "low", "high")]
     if figures[0] is None:
         return "–"
-    return "{} [{}, {}]".format(*(f"{figure:z.{decimals}f}" for figure in figures))
+    return "{} [{}, {}]".format(*(f"{figure:z.{decimals}f}" for figure in figures)) + mark
 
 
 def value_text(value: float | None, sd: float | None, decimals: int) -> str:

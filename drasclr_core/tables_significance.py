@@ -16,9 +16,10 @@ from drasclr_core.tables import (
     collapse_notes,
     common_settings,
     features_notes,
+    made_by,
     trainings_of,
 )
-from drasclr_core.tables_figures import over_trainings
+from drasclr_core.tables_figures import FEW_PEOPLE, MARK, few_people_note, judged_people, over_trainings
 
 
 def build_significance(comparison: Comparison, experiment: Experiment, results: Results) -> list[TableRow]:
@@ -36,10 +37,10 @@ def build_significance(comparison: Comparison, experiment: Experiment, results: 
     Returns
     -------
     list of dict
-        ``method, against, run, against_run, column, alternative, folds``; ``difference`` of the means in the column's
-        unit; ``plain_t, plain_df, plain_p`` of the two-sample t-test, ``corrected_t, corrected_df, corrected_p`` of the
-        corrected resampled t-test; ``note``: why a value is missing; ``paper_p``, unless the comparison is
-        without it. None where there is no value.
+        ``method, against, run, against_run, column, alternative, folds, people``; ``difference`` of the means in the
+        column's unit; ``plain_t, plain_df, plain_p`` of the two-sample t-test, ``corrected_t, corrected_df,
+        corrected_p`` of the corrected resampled t-test, neither of fewer than `FEW_PEOPLE` people; ``note``: why a
+        value is missing; ``paper_p``, unless the comparison is without it. None where there is no value.
     """
     row, others = compared_rows(comparison, experiment)
     return [
@@ -53,7 +54,8 @@ def significance_markdown(
     """Return the tests as Markdown, one block per section of columns; `rows` are those of `build_significance`."""
     sections = list(dict.fromkeys(column.section for column in experiment.columns.values()))
     blocks = [_block(section, comparison, experiment, rows) for section in sections]
-    lines = "\n".join(f"- {line}" for line in (*_explanations(comparison), *footnotes))
+    few = [f"{few_people_note()} No p is given."] * any(MARK in block for block in blocks)
+    lines = "\n".join(f"- {line}" for line in (*_explanations(comparison), *few, *footnotes))
     return "\n\n".join([f"# {comparison.title}", *blocks, lines]) + "\n"
 
 
@@ -69,7 +71,7 @@ def significance_notes(rows: Sequence[TableRow], results: Results, *, cohort: st
         *missing,
         *features_notes(results),
         *collapse_notes(results),
-        f"Configuration {config_hash}.",
+        made_by(config_hash),
     ]
 
 
@@ -110,6 +112,7 @@ def _test(
         "column": column,
         "alternative": comparison.alternative,
         "folds": None,
+        "people": None,
         "difference": None,
     }
     tests: dict[str, dict[str, Any]] = {"plain": {}, "corrected": {}}
@@ -120,9 +123,11 @@ def _test(
         found = compare_folds(ours, theirs, chosen.metric, comparison.alternative)
         tests = {name: found[name] for name in tests}
         difference = found["difference"]
-        cells["folds"] = found["folds"]
+        cells |= {"folds": found["folds"], "people": min(map(judged_people, (ours, theirs)))}
         cells["difference"] = None if difference is None else difference * SCALE[chosen.format]
         notes = list(dict.fromkeys(test["reason"] for test in tests.values() if test["reason"]))
+        if cells["people"] < FEW_PEOPLE:
+            tests, notes = {name: {} for name in tests}, [f"{cells['people']} people, and a p needs {FEW_PEOPLE}"]
     for name, test in tests.items():
         cells |= {f"{name}_{figure}": test.get(figure) for figure in ("t", "df", "p")}
     return cells | {"note": "; ".join(notes)} | ({"paper_p": comparison.paper_p} if comparison.paper_p else {})
@@ -160,7 +165,8 @@ def _cells(row: TableRow, decimals: int) -> list[str]:
     quoted = [row["paper_p"]] if "paper_p" in row else []
     if row["note"] == NOT_RUN:
         return [NOT_RUN, "–", "–", *quoted]
-    difference = "–" if row["difference"] is None else f"{row['difference']:+z.{decimals}f}"
+    mark = f" {MARK}" if row["people"] < FEW_PEOPLE else ""
+    difference = "–" if row["difference"] is None else f"{row['difference']:+z.{decimals}f}{mark}"
     return [difference, _p(row["plain_p"]), _p(row["corrected_p"]), *quoted]
 
 

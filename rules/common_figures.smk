@@ -71,7 +71,9 @@ def figure_inputs(wildcards):
     if spec.figure == "emphysema_fraction":
         return {**summary, "linear": linear_masks(cohort)}
     ids = masked_ids(cohort)
+    phantoms = {"phantom": [f"results/{cohort}/phantom/{id}" for id in ids]} if is_phantom(cohort) else {}
     return {
+        **phantoms,
         **summary,
         "dense": [run_path(cohort, spec.run, f"dense/{id}") for id in ids],
         "ingest": [f"results/{cohort}/ingest/{id}" for id in ids],
@@ -112,6 +114,7 @@ def figure_code(wildcards):
         "disease_probe",
         "figures_patches",
         "retrieval",
+        "tables_figures",
     )
     modules = ("figures", "figure_specs", drawing, *numbers)
     spec = "experiments/{figure}.yaml"

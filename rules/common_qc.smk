@@ -32,3 +32,17 @@ def block_scans(wildcards):
 def cohort_blocks(wildcards):
     blocks = range(-(-len(rows(wildcards.cohort)) // SUBJECTS_A_BLOCK))
     return expand("results/{cohort}/{atlas}/qc/{block}", block=blocks, allow_missing=True)
+
+
+def qc_settings(wildcards):
+    """Return what a page says of its making, and who of its cohort is the atlas."""
+    cohort, atlas = (
+        config["cohorts"][wildcards.cohort],
+        config["atlases"][wildcards.atlas],
+    )
+    decisive = [config["seed"], cohort, patch_settings(wildcards.atlas)]
+    own = atlas.get("cohort") == wildcards.cohort
+    return {
+        "config_hash": digest(decisive),
+        "atlas": atlas["participant"] if own else None,
+    }

@@ -78,6 +78,8 @@ rule report_disease:
         code=code_of(
             "report_disease",
             "tables_disease",
+            "tables",
+            "tables_figures",
             "task_differences",
             "pooled",
             "bootstrap",

@@ -5,7 +5,7 @@ Reads:   the scan named by the participants table (no Snakemake input: a missing
          results/atlases/{atlas}/{{lung_mask.nii.gz,landmarks.json}}
 Writes:  results/{cohort}/{atlas}/qc/{block}/{{{id}.png,subjects.json}}
          results/{cohort}/{atlas}/qc.html
-Config:  cohorts
+Config:  cohorts, atlases, seed; the page names all that decides it
 
 A hundred subjects are drawn by one job: to start one, and plan it, costs more than a picture. The page does not wait for
 the gate, which is when it is wanted most.
@@ -51,10 +51,12 @@ rule make_qc_page:
             "qc_order",
             "qc_rows",
             "report_page",
+            "report_versions",
             also=[
                 "drasclr_core/templates/qc.html.j2",
                 "drasclr_core/templates/style.css",
             ],
         ),
+        settings=qc_settings,
     script:
         "../workflow_scripts/make_qc_page.py"

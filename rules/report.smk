@@ -73,6 +73,7 @@ rule make_report:
             "report_markdown",
             "report_page",
             "report_versions",
+            "tables",
             "figures",
             "figures_training",
             "collapse",

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from reference import PAPER
 
+from drasclr_core import __version__
 from drasclr_core.config import same_run
 from drasclr_core.errors import InputError
 from drasclr_core.experiments import (
@@ -162,12 +163,18 @@ def toy(tmp_path):
     return load_experiment(path)
 
 
-def evaluation(metric, values):
+def evaluation(metric, values, people=10):
     folds = [
-        {"fold": fold, "n_train": 40, "n_test": 10, "ids": [f"s{fold}"], "metrics": {metric: value}}
+        {
+            "fold": fold,
+            "n_train": 40,
+            "n_test": 10,
+            "ids": [f"s{fold}-{number % people}" for number in range(10)],
+            "metrics": {metric: value},
+        }
         for fold, value in enumerate(values)
     ]
-    return {"readout": "plain", "variant": None, "seed": 0, "fold_count": 5, "folds": folds}
+    return {"readout": "plain", "variant": None, "seed": 0, "fold_count": 5, "n": 50, "folds": folds}
 
 
 def toy_results():
@@ -221,10 +228,25 @@ def test_the_markdown_says_which_test_is_which(toy):
         "*Paper*: not available, for the appendix",
         "Old / gold_pct: the values do not vary over the folds",
         "5 folds by subject; readout: plain; seed 0. Cohort: phantom.",
-        "Configuration 0f3a.",
+        f"Made by drasclr {__version__}; hash of the settings that decide these figures: 0f3a.",
     ):
         assert fact in text
     assert "nan" not in text.lower()
+
+
+@pytest.mark.parametrize(("people", "tested"), [(6, True), (5, False)])
+def test_a_p_needs_thirty_people(toy, people, tested):
+    results = toy_results()
+    for run, values in (("own", [0.5, 0.6, 0.7, 0.6, 0.6]), ("old", [0.4, 0.5, 0.5, 0.5, 0.45])):
+        results[run, "log_fev1pp"] = evaluation("r2", values, people)
+    rows = build_significance(COMPARISON, toy, results)
+    assert rows[0]["people"] == 5 * people
+    assert rows[0]["difference"] == pytest.approx(0.13)
+    assert [rows[0][name] is not None for name in ("plain_t", "plain_p", "corrected_df", "corrected_p")] == [tested] * 4
+    text = significance_markdown(COMPARISON, toy, rows, significance_notes(rows, results, cohort="c", config_hash="0"))
+    assert ("| Old | +0.130 † | – | – | not available |" in text) != tested
+    assert ("† of fewer than 30 people: an example rather than a result. No p is given." in text) != tested
+    assert ("- Old / r2: 25 people, and a p needs 30." in text) != tested
 
 
 def test_of_several_trainings_the_means_in_each_fold_are_compared_and_the_notes_say_so(toy):

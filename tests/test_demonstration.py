@@ -20,13 +20,14 @@ drasclr,ground_glass,0,pooled,0.9,0.8,1.0,40,0.9,0.8,1.0,20,it collapsed
 """
 POOLED = """method,run,log_fev1pp_r2_pooled,log_fev1pp_r2_low,log_fev1pp_r2_high,\
 gold_accuracy_pct_pooled,gold_accuracy_pct_low,gold_accuracy_pct_high,\
-cle_accuracy_pct_pooled,cle_accuracy_pct_low,cle_accuracy_pct_high,ae_history_accuracy_pct_n
-LAA-950,laa950,0.14,-2.41,0.51,35.714286,14.3,57.1,25,6.2,43.8,34
-DrasCLR,drasclr,0.39,-1.78,0.64,28.6,7.1,50,,,,34
+cle_accuracy_pct_pooled,cle_accuracy_pct_low,cle_accuracy_pct_high,ae_history_accuracy_pct_n,\
+log_fev1pp_r2_people,gold_accuracy_pct_people,cle_accuracy_pct_people
+LAA-950,laa950,0.14,-2.41,0.51,35.714286,14.3,57.1,25,6.2,43.8,34,34,29,30
+DrasCLR,drasclr,0.39,-1.78,0.64,28.6,7.1,50,,,,34,34,29,30
 """
 FOLDS = """method,log_fev1pp_r2_mean,log_fev1pp_r2_sd,gold_accuracy_pct_mean,gold_accuracy_pct_sd,\
-cle_accuracy_pct_mean,cle_accuracy_pct_sd
-DrasCLR,0.63,0.01,65,0.6,53.9,
+cle_accuracy_pct_mean,cle_accuracy_pct_sd,log_fev1pp_r2_people,gold_accuracy_pct_people,cle_accuracy_pct_people
+DrasCLR,0.63,0.01,65,0.6,53.9,,9000,9000,9000
 """
 PRINTED = """\
 How much of a patch's true emphysema a linear probe reads: R²
@@ -44,11 +45,13 @@ Warning, drasclr: it collapsed.
 
 What a person's features tell of their labels (from Table 2)
 
-                  log FEV1pp,         GOLD stage,   emphysema grade,
- method                    R²         accuracy, %        accuracy, %
- ───────────────────────────────────────────────────────────────────
- LAA-950   0.14 [-2.41, 0.51]   35.7 [14.3, 57.1]   25.0 [6.2, 43.8]
- DrasCLR   0.39 [-1.78, 0.64]    28.6 [7.1, 50.0]                  –
+                  log FEV1pp,           GOLD stage,   emphysema grade,
+ method                    R²           accuracy, %        accuracy, %
+ ─────────────────────────────────────────────────────────────────────
+ LAA-950   0.14 [-2.41, 0.51]   35.7 [14.3, 57.1] †   25.0 [6.2, 43.8]
+ DrasCLR   0.39 [-1.78, 0.64]    28.6 [7.1, 50.0] †                  –
+
+† of fewer than 30 people: an example rather than a result.
 
 The picture: a.png
 """
@@ -74,7 +77,7 @@ def test_larger_cohorts_have_mean_and_deviation_and_none_need_have_unseen_phanto
     truth = [{**row, "unseen_subjects": ""} for row in rows(TRUTH)]
     lines = demonstration_text(truth, rows(FOLDS), {}).splitlines()
     assert any(line.split() == ["DrasCLR", "0.63", "±", "0.01", "65.0", "±", "0.6", "53.9"] for line in lines)
-    assert not any("no training saw" in line for line in lines)
+    assert not any("no training saw" in line or "†" in line for line in lines)
 
 
 def test_trainings_of_a_run_are_told_apart_by_their_seeds():

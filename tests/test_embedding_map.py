@@ -2,11 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+import zarr
 
 from drasclr_core.embedding_map import landmark_importance, map_subjects
 from drasclr_core.errors import InputError
+from drasclr_core.figure_specs import FigureSpec
 from drasclr_core.figures_embedding import draw_map
-from drasclr_core.figures_importance import draw_importance, seen_together
+from drasclr_core.figures_importance import draw, draw_importance, seen_together
 
 COUNT, LANDMARKS, DIM = 40, 4, 3
 IDS = [f"s{number:02d}" for number in range(COUNT)]
@@ -51,6 +53,42 @@ def test_a_patch_outside_the_volume_counts_for_nothing():
     scores = importance(features, participants, valid)
     assert scores["n"].tolist() == [COUNT, COUNT, COUNT - 7, COUNT]
     assert scores.loc[CARRIER, "score"] > 0.9
+
+
+def importance_figure(tmp_path, participants, tasks):
+    features, _ = toy_features()
+    store = zarr.open_group(tmp_path / "features" / "landmarks.zarr", mode="w")
+    for name, values in {
+        "features": features,
+        "valid": np.ones((COUNT, LANDMARKS), bool),
+        "landmarks_mm": np.zeros((LANDMARKS, 3)),
+    }.items():
+        store.create_array(name, data=values)
+    store.attrs["participant_ids"] = IDS
+    participants.to_csv(tmp_path / "participants.tsv", sep="\t", index=False)
+    folds = pd.DataFrame(FOLDS.items(), columns=["participant_id", "fold"])
+    folds.to_csv(tmp_path / "folds.tsv", sep="\t", index=False)
+    sitk.WriteImage(sitk.Image([4, 4, 4], sitk.sitkUInt8) + 1, str(tmp_path / "atlas.nii.gz"))
+    paths = {name: tmp_path / f"{name}.tsv" for name in ("participants", "folds")}
+    paths |= {"features": tmp_path / "features", "atlas": tmp_path / "atlas.nii.gz"}
+    spec = FigureSpec("Toy", "copd", "landmark_importance", "drasclr", tasks=tasks)
+    return draw(spec, paths, {"readout": "plain", "seed": 0})
+
+
+def test_without_any_score_there_are_no_lungs_but_the_reason(tmp_path):
+    _, participants = toy_features()
+    nobody = importance_figure(
+        tmp_path / "nobody", participants.assign(image="x").drop(columns="fev1pp"), ("log_fev1pp",)
+    )
+    assert not nobody.drawn
+    assert nobody.figure.axes == []
+    assert nobody.notes == ["log FEV1pp: no landmark has a score, for too few subjects have the label."]
+    assert len(nobody.data) == LANDMARKS
+    one = importance_figure(tmp_path / "one", participants.assign(image="x"), ("log_fev1pp", "gold"))
+    assert one.drawn
+    assert len(one.figure.axes) == 4  # three views and a colour bar, of one task
+    assert one.notes[-1] == "GOLD stage: no landmark has a score, for too few subjects have the label."
+    assert not any(note.startswith("gold: n") for note in one.notes)
 
 
 def test_a_landmark_outside_of_everybodys_volume_has_no_score():

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from matplotlib.colors import to_hex
 
 from drasclr_core.concordance import Outcome
 from drasclr_core.figure_specs import FigureSpec
 from drasclr_core.figures import make_figure
 from drasclr_core.figures_detection import draw_fractions, draw_transfer, emphysema_fractions, transfer_points
-from drasclr_core.figures_masks import BLUE, RED, overlay, seen_from_front
+from drasclr_core.figures_masks import ORANGE, TRUE, overlay, seen_from_front
 from drasclr_core.figures_masks import draw as draw_masks_figure
 from drasclr_core.figures_survival import draw_survival, survival_data
 from drasclr_core.io import Record, write_record
@@ -65,6 +66,18 @@ def test_the_survival_curves_are_the_evaluations(tmp_path):
     np.testing.assert_allclose(points["predicted"], [g["predicted"] for g in found["calibration"]["groups"]], rtol=1e-5)
     assert words["notes"][0].startswith(f"n = 60 subjects, {found['deaths']} deaths")
     assert words["notes"][-1] == "Said."
+    assert words["drawn"]
+
+
+@pytest.mark.parametrize(("people", "said"), [(30, "p "), (29, "p is not given of fewer than 30")])
+def test_the_log_rank_test_has_a_p_from_30_people_on(tmp_path, people, said):
+    found = survival()
+    for group in found["risk_groups"]["groups"]:
+        group["n"] = 10
+    found["risk_groups"]["groups"][0]["n"] = people - 20
+    _, words = drawn(tmp_path, "survival", {"survival": write(tmp_path / "s.json", found)}, variant="imaging")
+    assert f"Log-rank test: {said}" in words["notes"][0]
+    assert ("<" in words["notes"][0] or "p =" in words["notes"][0]) == (people >= 30)
 
 
 def test_a_figure_of_one_training_of_several_says_so(tmp_path):
@@ -95,6 +108,7 @@ def test_a_survival_that_was_not_evaluated_is_no_figure_but_its_reason(tmp_path)
     paths = {"survival": write(tmp_path / "survival.json", found)}
     data, words = drawn(tmp_path, "survival", paths, variant="imaging")
     assert data.empty
+    assert not words["drawn"]
     assert "nobody died" in words["notes"][0]
 
 
@@ -150,14 +164,27 @@ def test_subjects_without_a_mask_of_a_subtype_are_drawn_by_the_other_and_counted
     assert words["notes"][1] == "paraseptal: 2 of 5 subjects without a mask: no detector."
 
 
-def test_boxes_stand_in_the_order_of_the_stages_with_prism_and_n():
-    centrilobular, paraseptal = draw_fractions(emphysema_fractions(masks())).axes
+def test_stages_stand_in_their_order_with_prism_and_n_on_one_axis():
+    found = emphysema_fractions(masks())
+    centrilobular, paraseptal = draw_fractions(found).axes
     labels = [label.get_text() for label in centrilobular.get_xticklabels()]
     assert labels == ["PRISm\nn=1", "0\nn=1", "1\nn=0", "2\nn=0", "3\nn=0", "4\nn=2"]
-    medians = [
-        line.get_ydata()[0] for line in paraseptal.lines if line.get_color() == "black" and len(line.get_xdata())
-    ]
-    assert [value for value in medians if value == pytest.approx(35)]
+    medians = [line.get_ydata()[0] for line in paraseptal.lines if line.get_color() == "black"]
+    assert medians == pytest.approx([5, 10, 35])
+    assert centrilobular.get_ylim() == paraseptal.get_ylim()
+    assert paraseptal.get_ylim()[0] == 0
+    assert paraseptal.get_ylim()[1] > 80  # the most, of the other subtype
+    lowest = draw_fractions(found[(found["subtype"] == "paraseptal") | (found["gold"] == -1)]).axes[0]
+    assert lowest.get_ylim()[1] > 40  # of the subtype that is drawn last
+
+
+@pytest.mark.parametrize(("count", "boxes"), [(10, 0), (11, 1)])
+def test_few_subjects_are_points_and_more_are_a_box(count, boxes):
+    rows = [(f"s{number}", 2, "centrilobular", number / 100) for number in range(count)]
+    axes = draw_fractions(pd.DataFrame(rows, columns=["participant_id", "gold", "subtype", "fraction"])).axes[0]
+    assert len(axes.patches) == boxes
+    shown = [value for line in axes.lines if line.get_marker() == "o" for value in line.get_ydata()]
+    assert sorted(shown) == ([] if boxes else pytest.approx(list(range(count))))
 
 
 def transfer(subtype, gain):
@@ -207,17 +234,16 @@ def test_without_masks_there_is_no_figure_but_its_reason(tmp_path, kind):
 # Figure 3
 
 
-def test_the_slice_is_grey_outside_blue_in_the_lungs_and_red_where_positive():
-    ct_hu = np.array([[-2000, -825, -825, -825]])
-    lungs, positive = np.array([[False, False, True, True]]), np.array([[False, False, False, True]])
-    black, white, lung, emphysema = overlay(ct_hu, lungs, positive)[0]
+def test_the_slice_is_grey_by_a_lung_window_and_orange_where_positive():
+    ct_hu = np.array([[-1000, -400, -850, -850]])
+    black, white, lung, emphysema = overlay(ct_hu, np.array([[False, False, False, True]]))[0]
     assert black.tolist() == [0, 0, 0]
     assert white.tolist() == [1, 1, 1]
-    np.testing.assert_allclose(lung, 0.55 + 0.45 * BLUE)
-    np.testing.assert_allclose(emphysema, 0.35 + 0.65 * RED)
+    np.testing.assert_allclose(lung, 0.25)
+    np.testing.assert_allclose(emphysema, 0.125 + 0.5 * ORANGE)
 
 
-def test_the_lungs_are_seen_blue_with_what_they_hold_in_red():
+def test_the_lungs_are_seen_blue_with_what_they_hold_in_orange():
     lungs = np.zeros((20, 30, 40), bool)
     lungs[2:18, 5:25, 4:36] = True
     positive = np.zeros_like(lungs)
@@ -277,6 +303,34 @@ def test_the_figure_is_the_same_whatever_axes_the_volumes_have(tmp_path):
     assert len(pictures[0]) == 12  # three of two subtypes of two subjects
     for lps, las in zip(*pictures, strict=True):
         np.testing.assert_array_equal(lps, las)
+
+
+def test_the_truth_of_phantoms_is_outlined_where_it_is(tmp_path):
+    paths = subject_folders(tmp_path, masks())
+    truth = np.zeros((8, 9, 10), np.uint8)
+    truth[2:5, :, 6:9] = 1  # centrilobular
+    for path in paths["ingest"]:
+        folder = tmp_path / "phantom" / path.rpartition("/")[2]
+        folder.mkdir(parents=True)
+        sitk.WriteImage(sitk.GetImageFromArray(truth), str(folder / "truth.nii.gz"))
+        paths.setdefault("phantom", []).append(str(folder))
+    drawing = draw_masks_figure(spec("dense_masks"), paths, {"seed": 0})
+    outlined = [axes for axes in drawing.figure.axes if axes.collections]
+    assert len(outlined) == 2  # the centrilobular masks of two subjects
+    (contour,) = outlined[0].collections
+    assert to_hex(contour.get_edgecolor()[0]) == TRUE.lower()
+    places = np.concatenate([path.vertices for path in contour.get_paths()])
+    np.testing.assert_allclose([places.min(axis=0), places.max(axis=0)], [[5.5, 1.5], [8.5, 4.5]])
+    assert "phantom's true disease" in drawing.notes[0]
+
+
+def test_masks_have_sides_scale_and_n(tmp_path):
+    figure = draw_masks_figure(spec("dense_masks"), subject_folders(tmp_path, masks()), {"seed": 0}).figure
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["GOLD 0\n1 of 1", "GOLD 4\n1 of 2"]
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert sorted(texts) == ["5 cm", "L", "R"]
+    assert [np.ptp(line.get_xdata()) for line in figure.axes[0].lines] == [50]  # voxels of 1 mm
+    assert min(text.get_fontsize() for axes in figure.axes for text in axes.texts) >= 9
 
 
 def test_masks_of_all_stages_are_drawn(tmp_path):

@@ -6,6 +6,7 @@ import re
 import pytest
 from html_page import Page
 
+from drasclr_core import __version__
 from drasclr_core.qc_order import worst_first
 from drasclr_core.qc_page import COLUMNS, cells, render_qc
 from drasclr_core.qc_rows import SubjectRow, read_rows, write_rows
@@ -23,7 +24,7 @@ PLAIN = {
 
 
 def row(name, warnings=(), **measures):
-    return SubjectRow(name, f"qc/0/{name}.png", (1300, 215), None, list(warnings), PLAIN | measures)
+    return SubjectRow(name, f"qc/0/{name}.png", (2600, 430), None, list(warnings), PLAIN | measures)
 
 
 def order(rows, excluded=()):
@@ -77,11 +78,14 @@ EXCLUSIONS = [
 ]
 
 
+MADE = {"date": "2026-02-03", "config_hash": "0f3a"}
+
+
 @pytest.fixture(scope="module")
 def text():
     rows = [row("fine"), row("odd", dice=0.7), row("warned", ["<b>left</b>"]), row("out"), SubjectRow("gone")]
     rows.append(SubjectRow("undrawn", note="<i>broken</i>", measures=PLAIN))
-    return render_qc("Quality control: <u>clinic</u>", rows, EXCLUSIONS)
+    return render_qc("Quality control: <u>clinic</u>", rows, EXCLUSIONS, **MADE, atlas="fine")
 
 
 def test_without_a_script_the_page_is_in_order_and_has_everybody(text):
@@ -96,7 +100,19 @@ def test_without_a_script_the_page_is_in_order_and_has_everybody(text):
 
 def test_the_page_says_how_a_mended_scan_is_read_again_where_somebody_is_excluded(text):
     assert "--forcerun results/COHORT/ingest/ID" in Page(text).text
-    assert "--forcerun" not in Page(render_qc("Quality control", [row("fine")], [])).text
+    assert "--forcerun" not in Page(render_qc("Quality control", [row("fine")], [], **MADE)).text
+
+
+def test_the_page_says_of_when_and_of_which_settings_it_is(text):
+    words = " ".join(Page(text).text.split())
+    assert f"Page made on 2026-02-03 by drasclr {__version__}; hash of the settings that decide it" in words
+    assert "preprocessing: 0f3a." in words
+
+
+def test_the_row_of_the_atlas_is_marked(text):
+    rows = dict(re.findall(r'<th scope="row">(\w+)(.*?)</th>', text))
+    assert [name for name, after in rows.items() if after] == ["fine"]
+    assert ">atlas</span>" in rows["fine"]
 
 
 def test_what_others_wrote_is_text(text):
@@ -111,7 +127,7 @@ def test_pictures_lie_beside_the_page_and_nothing_else_is_read(text):
     assert page.values("src") == [f"qc/0/{name}.png" for name in ("out", "warned", "odd", "fine")]
     assert page.values("href") == page.values("src")
     assert page.values("loading") == ["lazy"] * 4
-    assert page.values("width") == ["1300"] * 4
+    assert page.values("width") == ["1300"] * 4  # half of what they are: a click shows the whole
     assert {"link", "iframe", "object", "embed", "base"}.isdisjoint(page.tags)
     assert "://" not in text
     assert "url(" not in text

@@ -9,7 +9,18 @@ from volumes import thorax
 from drasclr_core.images import to_canonical
 from drasclr_core.landmarks import LandmarkGrid
 from drasclr_core.patches import map_points
-from drasclr_core.qc_canvas import GREYS, WHITE, grey, outline, palette, shade, to_image, write_text
+from drasclr_core.qc_canvas import (
+    GREYS,
+    WHITE,
+    grey,
+    outline,
+    palette,
+    shade,
+    text_width,
+    to_image,
+    wrapped,
+    write_text,
+)
 from drasclr_core.qc_picture import Atlas, Seen, draw_subject, grid_step_mm, histogram, landmarks_in, lung_hu, overlay
 from drasclr_core.qc_planes import Extent, Plane
 
@@ -84,6 +95,8 @@ def test_the_outline_is_what_an_erosion_takes_away():
     blobs = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(60, 50)), 3) > 0
     assert blobs[0].any()  # the edge cuts some
     assert (outline(blobs) == (blobs & ~ndimage.binary_erosion(blobs, border_value=1))).all()
+    steps = ndimage.distance_transform_cdt(np.pad(blobs, 60, mode="edge"), "taxicab")[60:-60, 60:-60]
+    assert (outline(blobs, 2) == (blobs & (steps <= 2))).all()
 
 
 @pytest.mark.parametrize("convention", ["centre", "released"])
@@ -107,19 +120,19 @@ def test_the_histogram_stands_where_the_densities_are():
     pixels = histogram(np.array([-810] * 60 + [-410] * 30 + [3000], np.int16))
     heights = (pixels == 5 * GREYS // 8).sum(axis=0)
     (low, middle, high) = np.flatnonzero(heights > 1)[[0, 1, -1]]
-    assert middle - low == 400 // 8
+    assert middle - low == 400 // 4
     assert heights[middle] == pytest.approx(heights[low] / 2, abs=1)
-    assert high == 10 + 149  # beyond the scale: its last bar
+    assert high == 20 + 299  # beyond the scale: its last bar
 
 
 def test_an_overlay_says_who_covers_what():
-    atlas, subject = np.zeros((2, 12, 12), bool)
-    atlas[2:8, 2:8] = subject[2:8, 5:11] = True
+    atlas, subject = np.zeros((2, 24, 24), bool)
+    atlas[4:16, 4:16] = subject[4:16, 10:22] = True
     pixels = overlay(atlas, subject)
-    assert pixels[4, 3] == shade("atlas", 0.45)
-    assert pixels[4, 9] == shade("subject", 0.45)
-    assert pixels[4, 6] == GREYS // 4
-    assert (pixels[outline(subject)] == shade("subject")).all()
+    assert pixels[9, 7] == shade("atlas", 0.45)
+    assert pixels[9, 18] == shade("subject", 0.45)
+    assert pixels[9, 13] == GREYS // 4
+    assert (pixels[outline(subject, 2)] == shade("subject")).all()
     assert pixels[0].max() == 0
 
 
@@ -134,7 +147,7 @@ def test_a_picture_shows_lungs_landmarks_and_atlas(toy, atlas, transform):
     pixels = pixels_of(draw_subject(Seen(ct, lungs, transform), atlas))
     for hue in ("right", "left", "landmark", "subject", "limit"):
         assert (pixels == shade(hue)).any(), hue
-    coronal = pixels[15:, :220]
+    coronal = pixels[28:, :440]
     right, left = (np.nonzero(coronal == shade(hue))[1] for hue in ("right", "left"))
     assert right.max() < left.min()  # the patient's right is on the left
 
@@ -146,7 +159,25 @@ def test_what_is_lacking_is_left_out(toy, atlas, transform):
     assert whole.width > unplaced.width > unfound.width
     assert not (pixels_of(unplaced) == shade("landmark")).any()
     assert pixels_of(unfound).max() == WHITE  # greys alone
-    assert draw_subject(Seen(ct, lungs), atlas, title="refused").height == unplaced.height + 15
+    assert draw_subject(Seen(ct, lungs), atlas, title="refused").height == unplaced.height + 28
+
+
+def test_a_long_title_stands_in_as_many_lines_as_it_needs(toy):
+    ct, _ = toy
+    words = "refused: " + " ".join(f"word{number}" for number in range(60))
+    plain, titled = draw_subject(Seen(ct)), draw_subject(Seen(ct), title=words)
+    lines = wrapped(words, plain.width)
+    assert " ".join(lines) == words
+    assert len(lines) > 1
+    assert max(map(text_width, lines)) <= plain.width
+    assert titled.size == (plain.width, plain.height + 28 * len(lines))
+
+
+def test_crosses_are_thin_and_hide_little(toy, atlas, transform):
+    pixels = pixels_of(draw_subject(Seen(*toy, transform), atlas))
+    crosses = ndimage.label(pixels == shade("landmark"), np.ones((3, 3)))[0]
+    sizes = np.bincount(crosses.ravel())[1:]
+    assert sizes.max() == 17  # nine across and nine down, the middle once: 12 of 200 mm2
 
 
 def test_a_lung_that_is_missing_is_named(toy):
@@ -154,16 +185,16 @@ def test_a_lung_that_is_missing_is_named(toy):
     pixels = pixels_of(draw_subject(Seen(ct, lungs * (lungs == 1))))
     assert (pixels == shade("right")).any()
     assert not (pixels == shade("left")).any()
-    assert np.nonzero(pixels[15:, :220] == shade("right"))[1].max() < 110  # the other half is seen as well
+    assert np.nonzero(pixels[28:, :440] == shade("right"))[1].max() < 220  # the other half is seen as well
 
 
 def test_lungs_too_large_for_the_scale_are_drawn_smaller(toy):
     ct, lungs = (sitk.Image(image) for image in toy)
     for image in (ct, lungs):
         image.SetSpacing((12.0,) * 3)
-    coronal = pixels_of(draw_subject(Seen(ct, lungs)))[15:, :220]
+    coronal = pixels_of(draw_subject(Seen(ct, lungs)))[28:, :440]
     rows, columns = np.nonzero(coronal == shade("right"))
-    assert 0 < rows.min() < rows.max() < 199
+    assert 0 < rows.min() < rows.max() < 399
     assert columns.min() > 0
 
 

@@ -8,13 +8,14 @@ import pytest
 from html_page import Page
 
 from drasclr_core import __version__
+from drasclr_core.config import digest
 from drasclr_core.errors import InputError
 from drasclr_core.figures import new_figure, write_figure
 from drasclr_core.figures_training import describe_training, draw_training, training_curves
 from drasclr_core.report import Report, read_figure, read_table, read_training, render_report
 from drasclr_core.report_flow import LISTED, read_flow
 from drasclr_core.report_markdown import render_markdown
-from drasclr_core.report_versions import git_commit, package_versions
+from drasclr_core.report_versions import git_commit, package_versions, page_date
 
 TABLE = """# Table 9: <i>toy</i>
 
@@ -67,10 +68,12 @@ def write_flow(folder, entered=10, exclusions=EXCLUSIONS):
     return paths
 
 
-def write_figure_with_words(folder):
+def write_figure_with_words(folder, drawn=True):
     png = folder / "figure9.png"
     write_figure(new_figure(2, 1), pd.DataFrame({"x": [1]}), png, png.with_suffix(".csv"))
-    png.with_suffix(".json").write_text(json.dumps({"title": "Figure 9: toy", "notes": ["n = 3 <b>subjects</b>"]}))
+    png.with_suffix(".json").write_text(
+        json.dumps({"title": "Figure 9: toy", "notes": ["n = 3 <b>subjects</b>"], "drawn": drawn})
+    )
     return png
 
 
@@ -86,6 +89,7 @@ def page(tmp_path):
         trainings=[read_training(write_training(tmp_path, metrics(), name)) for name in ("drasclr", "drasclr/seed-1")],
         config={"seed": 0, "cohorts": {"clinic": {"participants": "<script>"}}},
         versions=package_versions(),
+        date="2026-02-03",
         commit="0123456789ab",
     )
     text = render_report(report)
@@ -129,7 +133,7 @@ def test_a_figure_has_its_notes_and_no_published_number(page):
 
 def test_tables_and_figures_are_all_there_and_named_as_data(page):
     assert {"table9", "figure9", "training-clinic-sick-drasclr"} <= set(page.values("id"))
-    assert page.tags.count("table") == 4  # flow, exclusions, Table 9, versions
+    assert page.tags.count("table") == 5  # flow, exclusions, Table 9 and the whole of it, versions
     for name in ("table9.csv", "figure9.csv", "training.csv"):
         assert name in page.text
 
@@ -139,12 +143,55 @@ def test_the_page_names_settings_and_versions(page):
         assert text in page.text
 
 
-def test_cells_of_the_papers_columns_are_marked():
-    html = render_markdown(TABLE)
-    assert '<td class="number quoted">0.44</td>' in html
-    assert '<td class="number">0.25 ± 0.10</td>' in html
-    assert html.count("quoted") == 3
-    assert "Table 9" not in html
+def test_our_figures_come_first_and_the_papers_are_folded_away():
+    own, folded = render_markdown(TABLE).split("<details>")
+    assert '<td class="number">0.25 ± 0.10</td>' in own
+    assert "quoted" not in own
+    assert "0.44" not in own
+    assert '<td class="number quoted">0.44</td>' in folded
+    assert folded.count("quoted") == 3
+    assert "Table 9" not in own + folded
+
+
+PEOPLE = """## Emphysema
+
+| Group | Method | Run | F1 | *paper* |
+| --- | --- | --- | --: | --: |
+| Linear | Own | `own`, linear | 0.50 † | 0.9 |
+| – | <b>Alone</b> | `no` | 0.10 | – |
+| Linear | Theirs <i> | not run here | – | 0.8 |
+
+## Lungs
+
+| Own against | R²: difference | *paper* |
+| --- | --: | --: |
+| Theirs <i> | not run here | 0.01 |
+| Old | +0.1 | 0.02 |
+"""
+
+
+def test_what_is_not_run_here_is_left_out_and_named_once():
+    html = render_markdown(PEOPLE)
+    own = [part.partition("</table>")[0] for part in html.split('<div class="wide"><table>')[1::2]]
+    assert len(own) == 2
+    assert not any("Theirs" in table or "not run here" in table for table in own)
+    assert html.count("<details>") == 2
+    assert html.count('<p class="notes">Not run here, and folded away: Theirs &lt;i&gt;.</p>') == 1
+    assert '<tr>\n<td>Old</td>\n<td class="number">+0.1</td>\n</tr>' in own[1]
+
+
+def test_the_figure_follows_the_method_whose_group_and_run_stand_below_it():
+    own = render_markdown(PEOPLE).partition("<details>")[0]
+    assert '<th>Method</th>\n<th class="number">F1</th>\n</tr>' in own
+    assert '<td>Own<br><span class="small">Linear, <code>own</code>, linear</span></td>\n<td class="number">0.50' in own
+    assert '<td>&lt;b&gt;Alone&lt;/b&gt;<br><span class="small"><code>no</code></span></td>' in own
+
+
+def test_a_table_of_ours_alone_is_not_folded():
+    html = render_markdown("| Method | R² |\n| --- | --: |\n| a | 1 |\n\n- Seen.\n")
+    assert html.count("<table>") == 1
+    assert "details" not in html
+    assert "Not run here" not in html
 
 
 def test_the_flow_by_hand(tmp_path):
@@ -166,6 +213,15 @@ def test_a_long_list_of_exclusions_is_cut_and_counted(tmp_path):
     assert (len(flow.exclusions), flow.unlisted, flow.included) == (LISTED, 3, 100 - LISTED - 3)
 
 
+def test_a_figure_of_which_nothing_could_be_drawn_is_its_reason(tmp_path):
+    figure = read_figure(write_figure_with_words(tmp_path, drawn=False))
+    assert (figure.image, figure.notes) == ("", ["n = 3 <b>subjects</b>"])
+    report = Report("t", [], [], [figure], [], {}, package_versions(), date="2026-02-03")
+    page = Page(render_report(report))
+    assert page.values("src") == []
+    assert "Not drawn: n = 3 <b>subjects</b>" in " ".join(page.text.split())
+
+
 # Training curves
 
 
@@ -183,6 +239,24 @@ def test_a_run_without_neighbours_shows_and_tells_no_neighbour_loss():
     assert len(draw_training(without).axes[0].lines) == 2
     assert "neighbour loss" in describe_training(with_)[0]
     assert "neighbour loss" not in describe_training(without)[0]
+
+
+def test_a_single_row_is_seen():
+    lines = draw_training(training_curves(metrics(steps=1))).axes[0].lines
+    assert all(line.get_marker() == "o" for line in lines[1::2])
+    many = draw_training(training_curves(metrics(steps=40))).axes[0].lines
+    assert not any(line.get_marker() == "o" for line in many)
+
+
+def test_a_measure_that_is_always_0_says_so():
+    logged = metrics()
+    logged["negatives_age"] = 0.0
+    texts = {
+        axes.get_title(): [text.get_text() for text in axes.texts]
+        for axes in draw_training(training_curves(logged)).axes
+    }
+    assert texts.pop("age of the negatives (steps)") == ["always 0"]
+    assert not any(texts.values())
 
 
 def test_a_collapse_is_told_below_the_curves():
@@ -210,9 +284,17 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
 # Versions
 
 
-def test_the_commit_is_said_to_be_that_of_the_page(page):
+def test_the_page_says_of_when_and_what_it_is(page):
     words = " ".join(page.text.split())
-    assert f"Page rendered by drasclr {__version__} at commit 0123456789ab with configuration" in words
+    assert f"Page made on 2026-02-03 by drasclr {__version__}, commit 0123456789ab; results may be older." in words
+    assert f"has the hash {digest({'seed': 0, 'cohorts': {'clinic': {'participants': '<script>'}}})}" in words
+
+
+def test_the_date_can_be_set_for_pages_of_the_same_bytes(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86399")
+    assert page_date() == "1970-01-01"
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    assert page_date() >= "2026"
 
 
 def test_no_commit_is_named_outside_of_a_checkout(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from toy_tables import DETECTION, TOY, result, toy_file, toy_results
 
+from drasclr_core import __version__
 from drasclr_core.errors import InputError
 from drasclr_core.experiments import load_experiment, required_results
 from drasclr_core.tables import build_table, provenance_notes, table_csv, table_markdown
@@ -27,15 +28,15 @@ def test_csv_by_hand(toy):
     text = table_csv(build_table(toy, toy_results()))
     assert text.splitlines() == [
         "method,group,run,variant,trainings,note,"
-        "log_fev1pp_r2_mean,log_fev1pp_r2_sd,log_fev1pp_r2_training_sd,log_fev1pp_r2_n,log_fev1pp_r2_paper,"
+        "log_fev1pp_r2_mean,log_fev1pp_r2_sd,log_fev1pp_r2_training_sd,log_fev1pp_r2_n,log_fev1pp_r2_people,log_fev1pp_r2_paper,"
         "log_fev1pp_r2_paper_sd,"
-        "gold_accuracy_pct_mean,gold_accuracy_pct_sd,gold_accuracy_pct_training_sd,gold_accuracy_pct_n,"
+        "gold_accuracy_pct_mean,gold_accuracy_pct_sd,gold_accuracy_pct_training_sd,gold_accuracy_pct_n,gold_accuracy_pct_people,"
         "gold_accuracy_pct_paper,gold_accuracy_pct_paper_sd,"
-        "gold_within_one_pct_mean,gold_within_one_pct_sd,gold_within_one_pct_training_sd,gold_within_one_pct_n,"
+        "gold_within_one_pct_mean,gold_within_one_pct_sd,gold_within_one_pct_training_sd,gold_within_one_pct_n,gold_within_one_pct_people,"
         "gold_within_one_pct_paper,gold_within_one_pct_paper_sd",
-        "LAA-950,,laa950,,1,,-0.001,0.0123,,370,0.44,0.02,50.0,25.0,,350,55.8,,66.666667,,,350,,",
-        "Own idea,,own,,1,ours alone,0.25,0.1,,370,,,,,,0,,,,,,0,,",
-        "MoCo,unsupervised,,,,not run here,,,,,,,,,,,,,,,,,67.6,1.4",
+        "LAA-950,,laa950,,1,,-0.001,0.0123,,370,370,0.44,0.02,50.0,25.0,,350,350,55.8,,66.666667,,,350,350,,",
+        "Own idea,,own,,1,ours alone,0.25,0.1,,370,370,,,,,,0,0,,,,,,0,0,,",
+        "MoCo,unsupervised,,,,not run here,,,,,,,,,,,,,,,,,,,,67.6,1.4",
     ]
 
 
@@ -59,6 +60,19 @@ def test_markdown_by_hand(toy):
         "- Own idea: ours alone.\n"
         "- Seen.\n"
     )
+
+
+@pytest.mark.parametrize(("people", "mark"), [(30, ""), (29, " †")])
+def test_a_figure_of_fewer_than_thirty_people_is_marked(toy, people, mark):
+    results = toy_results()
+    of_few = results["own", "log_fev1pp"]
+    of_few["folds"][0]["ids"] = [f"s{number % people}" for number in range(of_few["n"])]  # patches of so many people
+    rows = build_table(toy, results)
+    assert [row["log_fev1pp_r2_people"] for row in rows] == [370, people, None]
+    text = table_markdown(toy, rows)
+    assert f"| – | Own idea | `own` | 0.25 ± 0.10{mark} | – |" in text
+    assert "| – | LAA-950 | `laa950` | 0.00 ± 0.01 | 0.44 ± 0.02 |" in text
+    assert text.count("- † of fewer than 30 people: an example rather than a result.") == bool(mark)
 
 
 def test_a_bar_in_a_label_does_not_break_the_markdown(tmp_path):
@@ -105,7 +119,7 @@ def test_provenance_names_what_a_reader_needs():
         "by task: gold 350, log_fev1pp 360-370.",  # one gold has no n, for the reason that is said
         "gold: no column gold.",
         "own / log_fev1pp: the model did not converge",
-        "Configuration 0f3a.",
+        f"Made by drasclr {__version__}; hash of the settings that decide these figures: 0f3a.",
     ):
         assert fact in notes
 

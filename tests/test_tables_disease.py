@@ -93,7 +93,9 @@ def test_the_page_names_each_row_and_what_learns_nothing():
     assert (
         "30 subjects, 145 patches; left out: 5 with their centre outside the scan, 2 with less than 5% of lung" in page
     )
-    assert "5 folds by subject; readout: penalised; seed 0; configuration hash-of-toys" in page
+    assert "5 folds by subject; readout: penalised; seed 0. Made by drasclr " in page
+    assert "hash of the settings that decide these figures: hash-of-toys." in page
+    assert "†" not in page
     assert "- Features of encoders: last, of the last layer." in page
 
 
@@ -118,7 +120,20 @@ def test_the_page_has_the_unseen_beside_the_seen():
     assert "| `drasclr` | 0.600 [0.500, 0.650] |" in seen
     assert "| `drasclr` | 0.550 [0.450, 0.600] |" in unseen
     assert "Cohort: others. 80 subjects" in unseen
-    assert "configuration hash-of-others" in unseen
+    assert "figures: hash-of-others." in unseen
+
+
+def test_fewer_than_thirty_people_are_marked():
+    page = page_of(toys=probe(), others=probe(subjects=29))
+    seen, unseen = page.split("## On phantoms that no training saw")
+    assert "†" not in seen
+    for heading in ("R² †", "difference, paired †", "over trainings, mean ± s.d. (n) †"):
+        assert f"| {heading} | any emphysema |" in unseen
+    assert page.endswith("- † of fewer than 30 people: an example rather than a result.\n")
+    task = {**TASK, "n": 12}
+    assert "| gold | accuracy | 12 † |" in disease_markdown(
+        {"toys": probe()}, [task], primary="drasclr", hashes={"toys": "h"}
+    )
 
 
 def test_one_training_a_run_is_said_to_be_one():

@@ -6,12 +6,14 @@ from drasclr_core.flow import read_exclusions
 from drasclr_core.io import atomic_path
 from drasclr_core.qc_page import render_qc
 from drasclr_core.qc_rows import read_rows
+from drasclr_core.report_versions import page_date
 
 
 def main(job):
     rows = [row for folder in job.input.pictures for row in read_rows(folder, job.output.page)]
     title = f"Quality control: {job.wildcards.cohort}, atlas {job.wildcards.atlas}"
-    page = render_qc(title, rows, read_exclusions(job.input.exclusions))
+    exclusions = read_exclusions(job.input.exclusions)
+    page = render_qc(title, rows, exclusions, date=page_date(), **job.params.settings)
     with atomic_path(job.output.page) as partial:
         partial.write_text(page, encoding="utf-8")
 

@@ -7,7 +7,7 @@ from _job import run
 from drasclr_core.io import atomic_path
 from drasclr_core.report import Report, read_figure, read_table, read_training, render_report
 from drasclr_core.report_flow import read_flow
-from drasclr_core.report_versions import git_commit, package_versions
+from drasclr_core.report_versions import git_commit, package_versions, page_date
 
 
 def main(job):
@@ -20,6 +20,7 @@ def main(job):
         trainings=[read_training(path) for path in job.input.trainings],
         config=job.params.config,
         versions=package_versions(),
+        date=page_date(),
         commit=git_commit(Path(__file__).parent),
     )
     with atomic_path(job.output.report) as partial:

@@ -4,6 +4,7 @@ python docs/scripts/make_phantom_picture.py [docs/images/phantom.png]
 """
 
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -13,6 +14,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import SimpleITK as sitk
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from PIL import Image, ImageOps
 
 from drasclr_core.io import atomic_path
 from drasclr_core.phantom import Phantom, simulate_subject
@@ -21,9 +25,16 @@ SEED = 0
 SPACING_MM = (1.0, 1.0, 1.0)
 HEALTHY, DISEASED = "phantom-017", "phantom-018"
 WINDOW_HU = (-1350, 150)
-DISEASES = {1: ("centrilobular", "#ff5a4e"), 2: ("paraseptal", "#ffd23f"), 3: ("panlobular", "#4ea8ff")}
-DISEASES[4] = ("ground glass", "#5ddc7a")
+ORANGE, BLUE = "#ffae1a", "#5cc8ff"  # Okabe and Ito's, brighter: told apart by the colour-blind
+DISEASES = {
+    1: ("centrilobular", ORANGE, "-"),
+    2: ("paraseptal", BLUE, "-"),
+    3: ("panlobular", ORANGE, "--"),
+    4: ("ground glass", BLUE, "--"),
+}
 AXIAL_LEVEL = 0.33  # in heights of the lungs
+SCALE_MM = 100
+BITS = 5  # of a colour in the file: noise in more takes twice the room
 
 
 def slices_of(volume: np.ndarray, lungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -40,24 +51,38 @@ def draw_subject(axes: np.ndarray, phantom: Phantom, title: str, outlined: bool)
     for axis, ct_hu, label in zip(axes, slices_of(ct, lungs), slices_of(truth, lungs), strict=True):
         axis.imshow(ct_hu, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], interpolation="bilinear")
         axis.axis("off")
-        for value, (_, colour) in DISEASES.items() if outlined else ():
+        for (x, side), align in zip(((0.02, "R"), (0.98, "L")), ("left", "right"), strict=True):
+            axis.text(x, 0.5, side, transform=axis.transAxes, color="white", ha=align, fontsize=10)
+        for value, (_, colour, style) in DISEASES.items() if outlined else ():
             if (label == value).any():
-                axis.contour(label == value, [0.5], colors=colour, linewidths=0.7)
-    axes[0].set_title(title, color="white", fontsize=10)
+                axis.contour(label == value, [0.5], colors=colour, linestyles=style, linewidths=0.9)
+    axes[0].set_title(title, color="white", fontsize=11)
+
+
+def draw_scale(axis: Axes) -> None:
+    """Draw a bar of `SCALE_MM` at the lower left of a slice."""
+    left, foot = axis.get_xlim()[0] + 12, axis.get_ylim()[0] - 12
+    axis.plot([left, left + SCALE_MM / SPACING_MM[0]], [foot, foot], color="black", linewidth=2.5)
+    axis.text(left, foot - 5, f"{SCALE_MM // 10} cm", color="black", fontsize=10)
 
 
 def main(path: Path) -> None:
     """Draw the picture into `path`."""
-    figure, axes = plt.subplots(2, 3, figsize=(11, 6.6), facecolor="black", height_ratios=[320, 300])
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6.8), facecolor="black", height_ratios=[320, 300])
     healthy, diseased = (simulate_subject(name, SEED, SPACING_MM) for name in (HEALTHY, DISEASED))
     draw_subject(axes[:, 0], healthy, "healthy", outlined=False)
     draw_subject(axes[:, 1], diseased, "diseased", outlined=False)
     draw_subject(axes[:, 2], diseased, "the same, true disease outlined", outlined=True)
-    for place, (name, colour) in zip((0.67, 0.765, 0.84, 0.92), DISEASES.values(), strict=True):
-        figure.text(place, 0.012, name, color=colour, fontsize=9)
-    figure.tight_layout(pad=0.5, rect=(0, 0.03, 1, 1))
+    draw_scale(axes[1, 0])
+    lines = [Line2D([], [], color=colour, linestyle=style, label=name) for name, colour, style in DISEASES.values()]
+    figure.legend(handles=lines, loc="lower right", ncols=4, frameon=False, labelcolor="white", fontsize=10)
+    window = "coronal and axial, window {:.0f} to {:.0f} HU".format(*WINDOW_HU)
+    figure.text(0.008, 0.018, window, color="white", fontsize=10)
+    figure.tight_layout(pad=0.5, rect=(0, 0.045, 1, 1))
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=100)
     with atomic_path(path) as partial:
-        figure.savefig(partial, dpi=100)
+        ImageOps.posterize(Image.open(drawn).convert("RGB"), BITS).save(partial, format="PNG", optimize=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ The pages read the same on GitHub and on the site, so they link as files of the 
 - README, CONTRIBUTING and CHANGELOG become pages of the site;
 - a link to a file or folder of the repository leads to a page that shows it, for the site knows no address of it;
 - the comment `api: drasclr_core.NAME`, which GitHub does not show, becomes the documentation of that name;
-- links to other sites are looked at, not followed.
+- links to other sites are looked at, not followed;
+- the foot of every page names the version.
 
 A link that leads nowhere is left as it is, and MkDocs refuses it.
 """
@@ -21,6 +22,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
+from drasclr_core import __version__
+
 logger = logging.getLogger("mkdocs.hooks")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +34,12 @@ CODE = re.compile(r"(^(?P<fence>```+).*?^(?P=fence)$|`[^`\n]+`)", re.MULTILINE |
 LINK = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
 API = re.compile(r"^<!-- api: ([\w.]+) -->$", re.MULTILINE)
 LANGUAGES = {".yaml": "yaml", ".cff": "yaml", ".py": "python", ".sbatch": "bash", ".smk": "python", "Makefile": "make"}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Name the version at the foot of every page."""
+    config.copyright = f"drasclr {__version__}"
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
