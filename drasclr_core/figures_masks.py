@@ -60,7 +60,7 @@ def draw(spec: FigureSpec, paths: Mapping[str, Any], settings: Mapping[str, Any]
     rows: list[tuple[Any, ...]] = []
     for stage, name in chosen.items():
         volumes = _read_subject(**{of_stage: those[name] for of_stage, those in folders.items()})
-        volumes["n"] = sum(subject["gold"] == stage for subject in masks["subjects"])
+        volumes["n"] = sum(subject["gold"] == stage for subject in masks["subjects"] if _masked(subject))
         lung_voxels = volumes["lungs"].sum()
         found = volumes["positive"].items()
         rows += [(s, stage, name, volumes["slice_y_mm"], mask.sum() / lung_voxels) for s, mask in found]
@@ -85,10 +85,15 @@ def _chosen(subjects: Sequence[Mapping[str, Any]], seed: int) -> dict[int, str]:
         gold = {
             subject["participant_id"]: subject["gold"]
             for subject in subjects
-            if subject["gold"] is not None and sum("fraction" in subject[subtype] for subtype in SUBTYPES) >= least
+            if subject["gold"] is not None and len(_masked(subject)) >= least
         }
         chosen |= figure_subjects(gold, seed)
     return dict(sorted(chosen.items()))
+
+
+def _masked(subject: Mapping[str, Any]) -> list[str]:
+    """Return the subtypes of which a subject has a mask."""
+    return [subtype for subtype in SUBTYPES if "fraction" in subject[subtype]]
 
 
 def _read_subject(ingest: Path, segment: Path, dense: Path, phantom: Path | None = None) -> dict[str, Any]:

@@ -325,7 +325,10 @@ def test_the_truth_of_phantoms_is_outlined_where_it_is(tmp_path):
 
 
 def test_masks_have_sides_scale_and_n(tmp_path):
-    figure = draw_masks_figure(spec("dense_masks"), subject_folders(tmp_path, masks()), {"seed": 0}).figure
+    found = masks()
+    nobody = {"reason": "no detector"}
+    found["subjects"].append({"participant_id": "f", "gold": 4, "centrilobular": nobody, "paraseptal": nobody})
+    figure = draw_masks_figure(spec("dense_masks"), subject_folders(tmp_path, found), {"seed": 0}).figure
     assert [axes.get_title() for axes in figure.axes[:2]] == ["GOLD 0\n1 of 1", "GOLD 4\n1 of 2"]
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert sorted(texts) == ["5 cm", "L", "R"]
