@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drasclr_core.config import Config
+from drasclr_core.flow import read_exclusions
 from drasclr_core.plan import Plan
 
 _STEP = re.compile(r"step (\d+) of (\d+)")
@@ -141,7 +142,7 @@ class WorkflowProgress:
     def left_out(self) -> list[str]:
         """Return a line for each list of exclusions that was made and names somebody."""
         lists = [path for job in self.ended for path in job.outputs if Path(path).name == "exclusions.tsv"]
-        rows = {path: len(Path(path).read_text(encoding="utf-8").splitlines()) - 1 for path in lists}
+        rows = {path: len(read_exclusions(path)) for path in lists}
         return [f"Left out: {count} scan{'s' * (count > 1)}, see {path}" for path, count in rows.items() if count]
 
 

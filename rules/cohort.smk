@@ -58,7 +58,7 @@ rule check_participants:
     conda:
         "../envs/core.yaml"
     params:
-        phantom=lambda wildcards: is_phantom(wildcards.cohort),
+        source=lambda wildcards: {"phantom": is_phantom(wildcards.cohort)},
         version=COHORT_VERSIONS["participants"],
     script:
         "../workflow_scripts/check_participants.py"

@@ -25,7 +25,7 @@ rule cut_boxes:
     conda:
         "../envs/core.yaml"
     params:
-        phantom=lambda wildcards: is_phantom(wildcards.cohort),
+        source=lambda wildcards: {"phantom": is_phantom(wildcards.cohort)},
         settings={"seed": config["seed"]},
         version=DETECTION_VERSIONS["boxes"],
     script:

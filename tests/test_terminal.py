@@ -5,6 +5,8 @@ import logging
 
 import pytest
 
+from drasclr_core.flow import EXCLUSION_COLUMNS
+from drasclr_core.own_tables import write_rows
 from drasclr_core.terminal import Terminal
 from drasclr_core.workflow_progress import WorkflowProgress, duration, usual_seconds
 
@@ -162,7 +164,7 @@ def test_a_workflow_that_ends_well_says_what_it_made(shown):
 
 def test_exclusions_are_not_passed_over(shown, tmp_path):
     path = tmp_path / "exclusions.tsv"
-    path.write_text("participant_id\tstage\treason\nx\tingest\twhy\n")
+    write_rows(path, EXCLUSION_COLUMNS, [("x", "ingest", "why,\nin two lines")])
     for number, output in ((1, str(path)), (2, "results/table.csv")):
         shown.event("job_info", jobid=number, rule_name="a", wildcards={}, input=[], output=[output], log=[])
         shown.event("job_finished", job_id=number)

@@ -133,7 +133,7 @@ def _write_tables(cohort, aligned):
     box = {"subtype": "centrilobular", "x_mm": 1.0, "y_mm": 2.0, "z_mm": 3.0}
     write_boxes([{"participant_id": name, **box} for name in IDS], cohort / "phantom/boxes.tsv")
     given, checked = str(cohort / "phantom/participants.tsv"), str(cohort / "participants.tsv")
-    job = {"input": {"table": given}, "output": {"table": checked}, "params": {"phantom": True}}
+    job = {"input": {"table": given}, "output": {"table": checked}, "params": {"source": {"phantom": True}}}
     check_participants.main(make_job(job))
     write_folds({name: number for number, name in enumerate(IDS)}, cohort / "folds.tsv")
     tables = aligned / "included.tsv", aligned / "exclusions.tsv"

@@ -8,7 +8,7 @@ from drasclr_core.own_tables import whole
 
 
 def main(job):
-    given = whole(job.input.table) if job.params.phantom else job.input.table
+    given = whole(job.input.table) if job.params.source["phantom"] else job.input.table
     table = validate_participants(given).convert_dtypes()  # whole numbers are written as such
     with atomic_path(job.output.table) as path:
         path.write_text(table.to_csv(sep="\t", index=False) + "\n", encoding="utf-8")

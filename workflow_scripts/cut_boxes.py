@@ -22,7 +22,7 @@ def main(job):
     folders = {Path(paths[0]).name: [Path(path) for path in paths] for paths in stages}
     subject_of = lru_cache(maxsize=1)(lambda name: Subject(name, *folders[name]))  # the volumes of all would not fit
     rows, included = read_participant_rows(whole(job.input.participants)), read_included(job.input.included)
-    boxes = read_boxes(whole(job.input.boxes) if job.params.phantom else job.input.boxes)
+    boxes = read_boxes(whole(job.input.boxes) if job.params.source["phantom"] else job.input.boxes)
     used, left_out = usable_boxes(boxes, included, [row["participant_id"] for row in rows])
     chosen = choose_healthy(healthy_ids(rows), {box.participant_id for box in boxes}, **job.params.settings)
     healthy = [name for name in chosen if name in included]
