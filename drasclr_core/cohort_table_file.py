@@ -6,7 +6,7 @@ from pathlib import Path
 
 from drasclr_core.errors import InputError
 from drasclr_core.io import atomic_path
-from drasclr_core.paths import check_writable
+from drasclr_core.paths import check_writable, path_cell
 
 
 def check_target(target: str | Path, overwrite: bool) -> Path:
@@ -42,4 +42,4 @@ def write_left_out(reasons: Mapping[str, str], target: Path) -> None:
 
 def relative_image(image: Path, target: Path) -> str:
     """Return the path of an image as the table's own folder sees it; `image` is free of links to folders."""
-    return os.path.relpath(image, os.path.realpath(target.parent))
+    return path_cell(os.path.relpath(image, os.path.realpath(target.parent)))

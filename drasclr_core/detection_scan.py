@@ -44,8 +44,8 @@ def load_ensembles(folder: str | Path, model: Model) -> dict[str, list[Detector]
     folder, ensembles = Path(folder), {}
     if not any(folder.glob(f"*/{DETECTOR}")):
         raise InputError(
-            f"{folder} holds no {DETECTOR}: give the folder `detector` of the model's run (--detectors), which the "
-            "workflow makes of annotated boxes."
+            f"{folder} holds no {DETECTOR}: give the folder `detector` of the model's run (--detectors). The workflow "
+            f"makes it of annotated boxes: snakemake --cores 2 -- {folder}/SHA256SUMS"
         )
     for subtype in SUBTYPES:
         folds = trained_folds(folder / subtype, model)

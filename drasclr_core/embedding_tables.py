@@ -13,6 +13,7 @@ from drasclr_core.embedding_scan import ScanFeatures
 from drasclr_core.io import atomic_path
 from drasclr_core.model_files import WEIGHTS
 from drasclr_core.model_folder import Model
+from drasclr_core.paths import path_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +117,10 @@ def write_tables(tables: Tables, path: str | Path, before: Tables | None = None)
     with atomic_path(path) as means_partial, atomic_path(landmarks_path(path)) as each_partial:
         for frame, partial in zip(frames.values(), (each_partial, means_partial), strict=True):
             frame.attrs = about
-            frame.to_csv(partial, index=False) if partial.suffix == ".csv" else frame.to_parquet(partial, index=False)
+            if partial.suffix == ".csv":
+                frame.assign(scan=frame["scan"].map(path_cell)).to_csv(partial, index=False)
+            else:
+                frame.to_parquet(partial, index=False)
 
 
 def _landmark_frame(scan: str, features: ScanFeatures) -> Any:

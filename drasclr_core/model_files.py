@@ -26,10 +26,10 @@ def sums_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: file_sha256(folder / name) for name in names}
 
 
-def write_sums(folder: Path) -> None:
-    """Write the sums of a whole model folder."""
+def write_sums(folder: Path, names: Iterable[str] = PARTS) -> None:
+    """Write the sums of a whole model folder, or of other files of a folder."""
     with atomic_path(folder / SUMS) as partial:
-        lines = [f"{sum_}  {name}\n" for name, sum_ in sums_of(folder, PARTS).items()]
+        lines = [f"{sum_}  {name}\n" for name, sum_ in sums_of(folder, names).items()]
         partial.write_text("".join(lines), encoding="utf-8")
 
 

@@ -24,6 +24,11 @@ def check_name(path: Path) -> None:
         raise InputError(f"{printable(path)}: the name is not UTF-8, or not printable: rename the file or its folder.")
 
 
+def path_cell(path: str) -> str:
+    """Return a relative path as a table's cell that no spreadsheet takes for a formula: behind ``./``."""
+    return f"./{path}" if path.startswith(("=", "+", "-", "@")) else path
+
+
 def check_writable(path: Path) -> None:
     """Refuse a file or folder that could not be written, before the work for it is done; missing parents are made.
 

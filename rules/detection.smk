@@ -3,7 +3,7 @@
 Reads:   the table of boxes, participants.tsv, folds.tsv, included.tsv; ingest, segment and register of the subjects
 Writes:  results/{cohort}/{atlas}/boxes.zarr                        patches of boxes and of healthy places
          results/{cohort}/{atlas}/runs/{run}/eval/                  {subtype}_detection-*.json, {subtype}_location-*.json
-         results/{cohort}/{atlas}/runs/{run}/detector/, transfer/   {subtype}/fold-K.safetensors, detector.json; {subtype}.json
+         results/{cohort}/{atlas}/runs/{run}/detector/, transfer/   {subtype}/fold-K.safetensors, detector.json, SHA256SUMS; {subtype}.json
 Config:  seed, cohorts, detection, dense.block, evaluation, pretrain.cpu_threads, pretrain.device
 """
 
@@ -106,7 +106,7 @@ rule finetune_detectors:
         patches="results/{cohort}/{atlas}/boxes.zarr",
         model="results/{cohort}/{atlas}/runs/{run}/model/SHA256SUMS",
     output:
-        detectors=directory("results/{cohort}/{atlas}/runs/{run}/detector"),
+        detectors="results/{cohort}/{atlas}/runs/{run}/detector/SHA256SUMS",
         centrilobular="results/{cohort}/{atlas}/runs/{run}/eval/centrilobular_detection-finetuned.json",
         paraseptal="results/{cohort}/{atlas}/runs/{run}/eval/paraseptal_detection-finetuned.json",
     log:

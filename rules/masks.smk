@@ -14,7 +14,7 @@ rule mask_emphysema:
         lungs="results/{cohort}/segment/{id}",
         transform="results/{cohort}/{atlas}/register/{id}",
         model="results/{cohort}/{atlas}/runs/{run}/model/SHA256SUMS",
-        detectors="results/{cohort}/{atlas}/runs/{run}/detector",
+        detectors="results/{cohort}/{atlas}/runs/{run}/detector/SHA256SUMS",
         folds="results/{cohort}/folds.tsv",
         phantom=phantom_folder,
     output:

@@ -8,6 +8,7 @@ from drasclr_core.box_patches import read_box_patches
 from drasclr_core.detection_finetuned import evaluate_finetuned
 from drasclr_core.finetune import FinetuneSettings
 from drasclr_core.io import atomic_directory, write_json
+from drasclr_core.model_files import write_sums
 from drasclr_core.model_folder import load_model_to
 
 
@@ -17,8 +18,11 @@ def main(job):
     told = {"run": job.wildcards.run, **model.provenance}
     patches, common = read_box_patches(job.input.patches), {**job.params.judged, **told}
     steps = {"stride": sliding["stride"], "block": sliding["block"]}
-    with atomic_directory(job.output.detectors) as folder:
+    # The sums, written last, are the output: Snakemake deletes an output before its job starts, and the rest stays
+    # until the new detectors take its place.
+    with atomic_directory(Path(job.output.detectors).parent) as folder:
         found = evaluate_finetuned(model, patches, settings, folder, **steps, **common)
+        write_sums(folder, [path.relative_to(folder).as_posix() for path in sorted(folder.glob("*/*"))])
     for path, evaluation in zip((job.output.centrilobular, job.output.paraseptal), found, strict=True):
         write_json(path, evaluation)
 

@@ -21,7 +21,7 @@ def main(job):
     # bits depend on it, and many subjects run beside each other.
     model = load_model_to(Path(job.input.model).parent, device, threads=1)
     fold = read_folds(job.input.folds)[name]
-    detectors = load_detectors(Path(job.input.detectors), fold, model)
+    detectors = load_detectors(Path(job.input.detectors).parent, fold, model)
 
     def work(folder):
         subject = Subject(name, *map(Path, upstream))
