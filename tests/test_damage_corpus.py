@@ -128,7 +128,7 @@ READERS = {  # file -> what its next reader does with it
     "results/c/phantom/p0/ct.nii.gz": ingest,
     "results/c/phantom/p0/(lungs|truth).nii.gz": lambda path: patches(within(path, "c")),
     ALIGNED + "register/p0/atlas_to_subject.mat": lambda path: subject(path).transform,
-    ALIGNED + "patches/p0/patches.zarr/.*": lambda path: patches(within(path, "c")),
+    ALIGNED + "patches/p0/patches.zarr/.*": lambda path: patches(within(path, "a").parent),
     ALIGNED + "included.tsv": read_included,
     ALIGNED + "exclusions.tsv": lambda path: flow(path.parent),
     ALIGNED + "cohort_flow.json": lambda path: flow(path.parent),
