@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from drasclr_core.disease import EMPHYSEMA
-from drasclr_core.tables_figures import FEW_PEOPLE, few_people_note, table_value
+from drasclr_core.pooled import FEW_PEOPLE
+from drasclr_core.tables_figures import few_people_note, table_value
 
 WIDTH = 96
 RUNS = {

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from drasclr_core.figure_specs import FigureSpec
 from drasclr_core.figures import COLOURS, GREY, Drawing, empty_drawing, new_figure, plain_axes
 from drasclr_core.io import read_json
-from drasclr_core.tables_figures import FEW_PEOPLE
+from drasclr_core.pooled import FEW_PEOPLE
 
 DAYS_PER_YEAR = 365.25
 _COLUMNS = ["panel", "group", "n", "deaths", "time_days", "at_risk", "predicted", "observed", "low", "high"]

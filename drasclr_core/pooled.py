@@ -12,6 +12,9 @@ from drasclr_core.bootstrap import RESAMPLES, SubjectSums, draw_subjects, pooled
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+FEW_PEOPLE = 30
+"""A figure of fewer people than this is marked, and none of its p is given: an interval of such a sample is a guess."""
+
 
 @dataclass(frozen=True)
 class Predictions:

@@ -5,8 +5,9 @@ from typing import Any
 
 from drasclr_core.disease import EMPHYSEMA, TARGETS
 from drasclr_core.disease_rows import LOCATION
+from drasclr_core.pooled import FEW_PEOPLE
 from drasclr_core.tables import made_by
-from drasclr_core.tables_figures import FEW_PEOPLE, MARK, few_people_note
+from drasclr_core.tables_figures import MARK, few_people_note
 
 _LABELS = {EMPHYSEMA: "any emphysema", "ground_glass": "ground glass"}
 

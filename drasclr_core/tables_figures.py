@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 
 from drasclr_core.bootstrap import LEVEL, RESAMPLES, with_interval
-from drasclr_core.pooled import Predictions
+from drasclr_core.pooled import FEW_PEOPLE, Predictions
 from drasclr_core.tasks import TASKS
 
 SMALL_FOLD = 30
 """Fewer people with the label than this in a fold, on average, make it small: its R² may be anything."""
-
-FEW_PEOPLE = 30
-"""A figure of fewer people than this is marked, and none of its p is given: an interval of such a sample is a guess."""
 
 MARK = "†"
 

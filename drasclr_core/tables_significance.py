@@ -6,6 +6,7 @@ from typing import Any
 
 from drasclr_core.config import run_of
 from drasclr_core.experiments import NOT_AVAILABLE, Comparison, Experiment, Row, compared_rows, row_results
+from drasclr_core.pooled import FEW_PEOPLE
 from drasclr_core.significance import compare_folds
 from drasclr_core.tables import (
     NOT_RUN,
@@ -19,7 +20,7 @@ from drasclr_core.tables import (
     made_by,
     trainings_of,
 )
-from drasclr_core.tables_figures import FEW_PEOPLE, MARK, few_people_note, judged_people, over_trainings
+from drasclr_core.tables_figures import MARK, few_people_note, judged_people, over_trainings
 
 
 def build_significance(comparison: Comparison, experiment: Experiment, results: Results) -> list[TableRow]:
