@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from drasclr_core import model_folder
 from drasclr_core.embedding import embed_locations, subject_features
 from drasclr_core.errors import InputError, QualityError
 from drasclr_core.lung_weights import check_weights, weights_cache
 from drasclr_core.model_files import DESCRIPTION
 from drasclr_core.model_folder import Model
-from drasclr_core.scan_images import scan_image
+from drasclr_core.scan_images import is_one_scan, scan_image
+from drasclr_core.settings import Features
 from drasclr_core.subject import Subject
 from drasclr_core.subject_stages import Metrics, Scan, cut, ingest, register, segment
 
@@ -153,6 +155,46 @@ class ScanReader:
         features = embed_locations(hu, codes, encoder)
         mean = subject_features(features[None], valid[:, None])[0]
         return ScanFeatures(mean, features, valid, grid.points_mm, metrics)
+
+
+class ScanModel(Model):
+    """A model that embeds scans."""
+
+    def embed(self, scan: Any, affine: Any = None, *, lung_weights: str | Path | None = None) -> Any:
+        """Return the features of a scan, or of each of several scans in turn.
+
+        Parameters
+        ----------
+        scan : path, SimpleITK.Image, nibabel image, (I, J, K) array, or an iterable of such
+            A NIfTI, NRRD or MHA file, the folder of a DICOM series, or an image in memory: Hounsfield units. In an
+            iterable an array stands with its affine, as a pair.
+        affine : (4, 4) array, optional
+            Of an array: from voxel indices (i, j, k) to millimetres in RAS, as nibabel and MONAI have it.
+        lung_weights : path, optional
+            Of lungmask, where the model needs them; by default the file that ``drasclr fetch-weights`` writes.
+
+        Returns
+        -------
+        ScanFeatures
+            Of one scan. Of several an iterator: the features of each or, in the place of a scan that is refused, the
+            InputError or QualityError that says why, in order.
+
+        Raises
+        ------
+        InputError
+            If the scan, the model folder or the weights cannot be used.
+        QualityError
+            If the scan can be read but is not good enough; the message gives the measurement and its limit.
+        """
+        if affine is not None or is_one_scan(scan) or not isinstance(scan, Iterable):
+            return embed_scan(self, scan, affine, lung_weights=lung_weights)
+        return embed_scans(self, scan, lung_weights=lung_weights)
+
+
+def load_model(folder: str | Path, features: Features = "last") -> ScanModel:
+    """Return the model of a folder, to embed scans; see `model_folder.load_model`."""
+    model = model_folder.load_model(folder, features)
+    return ScanModel(model.encoder, model.grid, model.description, model.folder, model.sums)
 
 
 def embed_scan(model: Model, scan: Any, affine: Any = None, *, lung_weights: str | Path | None = None) -> ScanFeatures:

@@ -1,7 +1,6 @@
 """The folder that holds a trained encoder and all it takes to use it."""
 
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -117,39 +116,6 @@ class Model:
     def provenance(self) -> dict[str, Any]:
         """What an evaluation says of it: ``warnings``; ``features``, which ``features`` of the encoder it read."""
         return {"warnings": self.warnings, "features": {"features": self.encoder.features}}
-
-    def embed(self, scan: Any, affine: Any = None, *, lung_weights: str | Path | None = None) -> Any:
-        """Return the features of a scan, or of each of several scans in turn.
-
-        Parameters
-        ----------
-        scan : path, SimpleITK.Image, nibabel image, (I, J, K) array, or an iterable of such
-            A NIfTI, NRRD or MHA file, the folder of a DICOM series, or an image in memory: Hounsfield units. In an
-            iterable an array stands with its affine, as a pair.
-        affine : (4, 4) array, optional
-            Of an array: from voxel indices (i, j, k) to millimetres in RAS, as nibabel and MONAI have it.
-        lung_weights : path, optional
-            Of lungmask, where the model needs them; by default the file that ``drasclr fetch-weights`` writes.
-
-        Returns
-        -------
-        embedding_scan.ScanFeatures
-            Of one scan. Of several an iterator: the features of each or, in the place of a scan that is refused, the
-            InputError or QualityError that says why, in order.
-
-        Raises
-        ------
-        InputError
-            If the scan, the model folder or the weights cannot be used.
-        QualityError
-            If the scan can be read but is not good enough; the message gives the measurement and its limit.
-        """
-        from drasclr_core.embedding_scan import embed_scan, embed_scans  # it imports this module
-        from drasclr_core.scan_images import is_one_scan
-
-        if affine is not None or is_one_scan(scan) or not isinstance(scan, Iterable):
-            return embed_scan(self, scan, affine, lung_weights=lung_weights)
-        return embed_scans(self, scan, lung_weights=lung_weights)
 
 
 def save_model(
