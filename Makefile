@@ -7,6 +7,7 @@ lint:
 	snakefmt --check Snakefile rules
 	snakemake --lint
 	mypy
+	lint-imports --no-logo --no-cache
 	$(MAKE) --no-print-directory docs
 
 test:

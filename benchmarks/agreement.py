@@ -24,10 +24,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from volumes import image_like, turned, write_dicom  # noqa: E402 - of the tests
 
-from drasclr_core.embedding_scan import ScanFeatures, ScanReader  # noqa: E402
-from drasclr_core.errors import QualityError  # noqa: E402
-from drasclr_core.images import read_ct  # noqa: E402
-from drasclr_core.model_folder import load_model  # noqa: E402
+from drasclr_core.base.errors import QualityError  # noqa: E402
+from drasclr_core.model.embed_scan import ScanFeatures, ScanReader  # noqa: E402
+from drasclr_core.model.folder import load_model  # noqa: E402
+from drasclr_core.scan.images import read_ct  # noqa: E402
 
 Change = Callable[[sitk.Image], sitk.Image]
 FILE = "scan.nrrd"  # its header is in double precision

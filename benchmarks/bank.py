@@ -17,10 +17,10 @@ import numpy as np
 import SimpleITK as sitk
 from side_by_side import Figure, print_figures, print_table, random_grid
 
-from drasclr_core.bank import build_bank
+from drasclr_core.atlas.bank import build_bank
+from drasclr_core.atlas.patches import STORE, cut_patches, open_patches, write_patches
 from drasclr_core.methods.kmeans import patch_histograms
-from drasclr_core.patches import STORE, cut_patches, open_patches, write_patches
-from drasclr_core.phantom import simulate_subject
+from drasclr_core.phantom.simulate import simulate_subject
 
 PATCH = 32
 

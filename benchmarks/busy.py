@@ -19,7 +19,7 @@ from side_by_side import Figure, arguments, print_figures, print_table
 
 STEP = """
 import time, torch
-from drasclr_core.encoder import Encoder
+from drasclr_core.model.encoder import Encoder
 torch.set_num_threads({threads})
 encoder, patches, location = Encoder(), torch.rand(16, 1, 32, 32, 32), torch.rand(1, 3)
 seconds = []

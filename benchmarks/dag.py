@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from drasclr_core.cohort import write_participants
+from drasclr_core.cohort.table import write_participants
 
 ROOT = Path(__file__).resolve().parents[1]
 GOAL_SUBJECTS, GOAL_S, GOAL_GB = 10_000, 45, 1.0

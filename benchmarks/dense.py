@@ -17,13 +17,13 @@ import SimpleITK as sitk
 import torch
 from side_by_side import print_table
 
-from drasclr_core.dense import dense_values, window_voxels
-from drasclr_core.images import resample_isotropic
-from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.model_folder import Model, load_model
-from drasclr_core.phantom import simulate_subject
-from drasclr_core.settings import PretrainSettings
-from drasclr_core.training import initial_encoder
+from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.config.settings import PretrainSettings
+from drasclr_core.model.dense import dense_values, window_voxels
+from drasclr_core.model.folder import Model, load_model
+from drasclr_core.phantom.simulate import simulate_subject
+from drasclr_core.scan.images import resample_isotropic
+from drasclr_core.train.loop import initial_encoder
 
 SPACING_MM = 3.0  # the embedded configurations'
 

@@ -29,21 +29,21 @@ from side_by_side import print_table
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from drasclr_core.box_patches import BoxPatches, read_box_patches
-from drasclr_core.box_windows import BoxGrid, model_values, plain_values
-from drasclr_core.boxes import HEALTHY, SUBTYPES
-from drasclr_core.detection import fit_detector
-from drasclr_core.detection_masks import true_labels
-from drasclr_core.detection_masks_linear import lung_windows
-from drasclr_core.finetune import FinetuneSettings, finetune
-from drasclr_core.flow import read_included
-from drasclr_core.folds import read_folds
-from drasclr_core.io import read_json
-from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.model_folder import Model, load_model_to
-from drasclr_core.phantom_labels import DISEASES
-from drasclr_core.settings import Features
-from drasclr_core.subject import Subject
+from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.atlas.subject import Subject
+from drasclr_core.base.files import read_json
+from drasclr_core.cohort.boxes import HEALTHY, SUBTYPES
+from drasclr_core.cohort.flow import read_included
+from drasclr_core.cohort.folds import read_folds
+from drasclr_core.config.settings import Features
+from drasclr_core.detect.finetune import FinetuneSettings, finetune
+from drasclr_core.detect.masks import true_labels
+from drasclr_core.detect.masks_linear import lung_windows
+from drasclr_core.detect.patches import BoxPatches, read_box_patches
+from drasclr_core.detect.scoring import fit_detector
+from drasclr_core.detect.windows import BoxGrid, model_values, plain_values
+from drasclr_core.model.folder import Model, load_model_to
+from drasclr_core.phantom.labels import DISEASES
 
 Floats = npt.NDArray[np.float64]
 Values = Callable[[BoxPatches, BoxGrid], npt.NDArray[np.float32]]

@@ -21,9 +21,9 @@ from side_by_side import (
     write_bank,
 )
 
-from drasclr_core.embedding import embed_bank, embed_locations
-from drasclr_core.encoder import Encoder, normalise_hu
-from drasclr_core.released import released_names
+from drasclr_core.model.embed_bank import embed_bank, embed_locations
+from drasclr_core.model.encoder import Encoder, normalise_hu
+from drasclr_core.model.released import released_names
 
 SEED = 0
 

@@ -23,8 +23,8 @@ _ENDS = {"": "accepted by both", "ingest": "refused on reading", "segment": "ref
 _MEASURE = """
 import json, re, sys, time
 from pathlib import Path
-from drasclr_core.io import run_subject_stage
-from drasclr_core.subject_stages import ingest, segment
+from drasclr_core.base.files import run_subject_stage
+from drasclr_core.atlas.stages import ingest, segment
 scan, folder = sys.argv[1], Path(sys.argv[2])
 start = time.perf_counter()
 record = run_subject_stage(

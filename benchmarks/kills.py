@@ -24,8 +24,8 @@ import numpy as np
 import SimpleITK as sitk
 from side_by_side import write_bank
 
-from drasclr_core.images import write_image
-from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.scan.images import write_image
 
 SCRIPT = Path(__file__).parents[1] / "workflow_scripts/pretrain_encoder.py"
 SUBJECTS = 12

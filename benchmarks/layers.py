@@ -13,8 +13,8 @@ import torch
 from side_by_side import Figure, arguments, in_turns, print_figures, print_table, released_module
 from torch import Tensor, nn
 
-from drasclr_core.encoder import LAYERS, PATCH_SIZE
-from drasclr_core.layers import LocCondConv3d
+from drasclr_core.model.encoder import LAYERS, PATCH_SIZE
+from drasclr_core.model.layers import LocCondConv3d
 
 BATCH = 16
 Step = Callable[[], object]

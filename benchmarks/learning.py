@@ -30,19 +30,19 @@ import yaml
 from side_by_side import InMemory, print_table
 from threadpoolctl import threadpool_limits
 
-from drasclr_core.bank import Bank, open_bank
-from drasclr_core.bootstrap import SubjectSums, pooled_r2, sum_by_subject
-from drasclr_core.disease import EMPHYSEMA, TARGETS, read_cohort
-from drasclr_core.disease_probe import ProbedPatches, out_of_fold
-from drasclr_core.disease_rows import bank_histograms, read_landmark_features
-from drasclr_core.embedding import embed_bank
-from drasclr_core.encoder import Encoder
-from drasclr_core.folds import read_folds
-from drasclr_core.phantom_ids import phantom_index
-from drasclr_core.phantom_labels import draw_traits, random_stream
-from drasclr_core.recipes import RECIPES
-from drasclr_core.settings import PretrainSettings
-from drasclr_core.training import initial_encoder, pretrain
+from drasclr_core.atlas.bank import Bank, open_bank
+from drasclr_core.cohort.folds import read_folds
+from drasclr_core.cohort.phantom_ids import phantom_index
+from drasclr_core.config.recipes import RECIPES
+from drasclr_core.config.settings import PretrainSettings
+from drasclr_core.evaluate.bootstrap import SubjectSums, pooled_r2, sum_by_subject
+from drasclr_core.evaluate.disease_probe import ProbedPatches, out_of_fold
+from drasclr_core.evaluate.disease_rows import bank_histograms, read_landmark_features
+from drasclr_core.evaluate.truth import EMPHYSEMA, TARGETS, read_cohort
+from drasclr_core.model.embed_bank import embed_bank
+from drasclr_core.model.encoder import Encoder
+from drasclr_core.phantom.labels import draw_traits, random_stream
+from drasclr_core.train.loop import initial_encoder, pretrain
 
 SEEN, UNSEEN = "phantom", "unseen"
 SUBJECTS, KERNEL, DOSE = "subjects", "kernel", "dose"

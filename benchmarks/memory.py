@@ -21,12 +21,12 @@ import yaml
 from side_by_side import Figure, InMemory, print_figures, print_table, random_grid
 from torch.utils import _pytree as pytree
 
-from drasclr_core.bank import Bank
-from drasclr_core.config import check_config, pretrain_settings
-from drasclr_core.parallel import Processes
-from drasclr_core.recipes import with_recipe
-from drasclr_core.settings import PretrainSettings
-from drasclr_core.training import _Loop
+from drasclr_core.atlas.bank import Bank
+from drasclr_core.atlas.parallel import Processes
+from drasclr_core.config.checks import check_config, pretrain_settings
+from drasclr_core.config.recipes import with_recipe
+from drasclr_core.config.settings import PretrainSettings
+from drasclr_core.train.loop import _Loop
 
 PATCH = 32
 

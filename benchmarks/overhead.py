@@ -120,7 +120,7 @@ def beside(code: str, more: str) -> float:
 
 def lungmask_imports_s() -> float:
     """Return the CPU-seconds that importing lungmask takes beside what the segmentation imports anyway."""
-    return beside("import drasclr_core.subject_stages, drasclr_core.lungs as lungs", "lungs.import_lungmask()")
+    return beside("import drasclr_core.atlas.stages, drasclr_core.scan.lungs as lungs", "lungs.import_lungmask()")
 
 
 def main(args: argparse.Namespace) -> None:

@@ -22,17 +22,17 @@ import SimpleITK as sitk
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from drasclr_core.boxes import SUBTYPES  # noqa: E402
-from drasclr_core.detection_masks import read_probability  # noqa: E402
-from drasclr_core.io import read_json, read_record, write_json  # noqa: E402
-from drasclr_core.model_files import DETECTOR  # noqa: E402
+from drasclr_core.base.files import read_json, read_record, write_json  # noqa: E402
+from drasclr_core.cohort.boxes import SUBTYPES  # noqa: E402
+from drasclr_core.detect.masks import read_probability  # noqa: E402
+from drasclr_core.model.files import DETECTOR  # noqa: E402
 
 
 def measured(*arguments: object) -> tuple[float, float, float]:
     """Run a command of `drasclr`; return CPU-seconds, wall seconds and peak MB."""
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-c", "from drasclr_core.cli import app; app()", *map(str, arguments)],
+        [sys.executable, "-c", "from drasclr_core.cli.main import app; app()", *map(str, arguments)],
         cwd=ROOT,
         stdout=sys.stderr,
     )

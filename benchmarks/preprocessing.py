@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from drasclr_core import subject_stages
-from drasclr_core.atlas import write_atlas, write_landmarks
-from drasclr_core.images import read_ct, read_image, resample_isotropic
-from drasclr_core.io import LUNGS, read_json
-from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.atlas import stages as subject_stages
+from drasclr_core.atlas.atlas import write_atlas, write_landmarks
+from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.base.files import LUNGS, read_json
+from drasclr_core.scan.images import read_ct, read_image, resample_isotropic
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from drasclr_core.landmark_files import load_corners
-from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.patches import map_points
-from drasclr_core.registration import register_to_atlas
+from drasclr_core.atlas.landmark_files import load_corners
+from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.atlas.patches import map_points
+from drasclr_core.atlas.registration import register_to_atlas
 
 REFERENCE = Path(os.environ.get("DRASCLR_REFERENCE", Path(__file__).parents[2] / "shared/reference"))
 SEED = 20240

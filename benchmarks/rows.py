@@ -22,14 +22,14 @@ import SimpleITK as sitk
 import zarr
 from side_by_side import Figure, print_figures, print_table
 
-from drasclr_core.bank import Bank, open_bank
-from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.patches import ct_compressor, cut_patches
-from drasclr_core.phantom import simulate_subject
-from drasclr_core.phantom_ids import phantom_ids
-from drasclr_core.settings import PretrainSettings
-from drasclr_core.shards import THREADS, RowFiles, create_rows, row_compressor
-from drasclr_core.training import pretrain
+from drasclr_core.atlas.bank import Bank, open_bank
+from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.atlas.patches import ct_compressor, cut_patches
+from drasclr_core.atlas.shards import THREADS, RowFiles, create_rows, row_compressor
+from drasclr_core.cohort.phantom_ids import phantom_ids
+from drasclr_core.config.settings import PretrainSettings
+from drasclr_core.phantom.simulate import simulate_subject
+from drasclr_core.train.loop import pretrain
 
 SUBJECTS = 1110
 ROUNDS, WARM, COUNTED = 9, 1, 3

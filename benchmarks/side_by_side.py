@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from drasclr_core.bank import Bank, build_bank, open_bank
-from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.patches import STORE, write_patches
+from drasclr_core.atlas.bank import Bank, build_bank, open_bank
+from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.atlas.patches import STORE, write_patches
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as in the workflow's jobs
 

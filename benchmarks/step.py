@@ -3,7 +3,7 @@
     python benchmarks/step.py [--released ../DrasCLR]      # a checkout of github.com/batmanlab/DrasCLR
 
 The released model, dataset and augmentation run as they are, in one process (gloo), their data through a DataLoader
-with as many workers as there are threads. Ours with data is `training.pretrain` on a bank on disk.
+with as many workers as there are threads. Ours with data is `loop.pretrain` on a bank on disk.
 """
 
 import csv
@@ -23,13 +23,13 @@ import torch
 import torch.distributed as dist
 from side_by_side import Figure, arguments, in_turns, print_figures, print_table, released_module, write_bank
 
-from drasclr_core.bank import Bank
-from drasclr_core.contrast import Contrast
-from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.parallel import Processes
-from drasclr_core.settings import PretrainSettings
-from drasclr_core.training import initial_encoder, pretrain
-from drasclr_core.views import Views
+from drasclr_core.atlas.bank import Bank
+from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.atlas.parallel import Processes
+from drasclr_core.config.settings import PretrainSettings
+from drasclr_core.train.contrast import Contrast
+from drasclr_core.train.loop import initial_encoder, pretrain
+from drasclr_core.train.views import Views
 
 SUBJECTS = 160
 SETTINGS = PretrainSettings(epochs=1, batch_size=16, groups=1, queue_size=4096, device="cpu", log_steps=1)

@@ -13,8 +13,8 @@ import time
 import numpy as np
 import pandas as pd
 
-from drasclr_core.folds import assign_folds
-from drasclr_core.survival import evaluate_survival
+from drasclr_core.cohort.folds import assign_folds
+from drasclr_core.evaluate.survival import evaluate_survival
 
 FEATURES, FACTORS = 128, 10
 

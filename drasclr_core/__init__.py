@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from drasclr_core.embedding_scan import ScanModel
-    from drasclr_core.settings import Features
+from drasclr_core.base.version import __version__ as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from drasclr_core.config.settings import Features
+    from drasclr_core.model.embed_scan import ScanModel
 
 
 def load_model(folder: str | Path, features: "Features" = "last") -> "ScanModel":
-    """Return the model of a folder, to embed scans: ``load_model(folder).embed(scan)``; see `model_folder.load_model`.
+    """Return the model of a folder, to embed scans: ``load_model(folder).embed(scan)``; see `folder.load_model`.
 
     Parameters
     ----------
@@ -26,6 +26,6 @@ def load_model(folder: str | Path, features: "Features" = "last") -> "ScanModel"
         If there are no such features, or a file is missing, is not the one that was written, or does not fit the
         description.
     """
-    from drasclr_core.embedding_scan import load_model as load  # seconds of imports
+    from drasclr_core.model.embed_scan import load_model as load  # seconds of imports
 
     return load(folder, features)

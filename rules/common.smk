@@ -2,19 +2,19 @@
 
 from functools import cache, partial
 
-from drasclr_core.code_content import content_sha256
-from drasclr_core.cohort import read_participant_rows
-from drasclr_core.config import (
+from drasclr_core.base.code_content import content_sha256
+from drasclr_core.cohort.table import read_participant_rows
+from drasclr_core.config.checks import (
     COHORT_VERSIONS,
     STAGE_VERSIONS,
     UNSEEN,
     check_config,
     studied_cohorts,
 )
-from drasclr_core.errors import InputError
-from drasclr_core.paths import readable_size
-from drasclr_core.phantom_ids import phantoms_of
-from drasclr_core.study import cohort_rows, read_config
+from drasclr_core.base.errors import InputError
+from drasclr_core.base.paths import readable_size
+from drasclr_core.cohort.phantom_ids import phantoms_of
+from drasclr_core.workflow.study import cohort_rows, read_config
 
 
 def repo(path):

@@ -3,13 +3,13 @@
 import math
 import random
 
-from drasclr_core.boxes import (
+from drasclr_core.cohort.boxes import (
     WITHOUT_ENCODER,
     choose_healthy,
     healthy_ids,
     read_boxes,
 )
-from drasclr_core.config import DETECTION_VERSIONS
+from drasclr_core.config.checks import DETECTION_VERSIONS
 
 
 def has_boxes(cohort):

@@ -1,6 +1,6 @@
 """Helpers of the disease probe - which trainings it compares, on which cohorts and atlas. Functions only here."""
 
-from drasclr_core.config import UNSEEN, run_of, training_seed
+from drasclr_core.config.checks import UNSEEN, run_of, training_seed
 
 PRIMARY_RUN, REFERENCE_RUN = "drasclr", "untrained"
 

@@ -1,6 +1,6 @@
 """Helpers of the figures and of the report - what they need of the configuration. Functions only here."""
 
-from drasclr_core.figure_specs import KINDS, load_figure
+from drasclr_core.config.figure_specs import KINDS, load_figure
 
 
 @cache
@@ -105,18 +105,18 @@ def neighbours_inputs(spec, cohort):
 def figure_code(wildcards):
     drawing = KINDS[figure(wildcards.figure).figure].module
     numbers = (
-        "embedding_map",
-        "probes",
-        "readout",
-        "metrics",
-        "detection_masks",
-        "disease_map",
-        "disease_probe",
-        "figures_patches",
-        "retrieval",
-        "tables_figures",
+        "evaluate/embedding_map",
+        "evaluate/probes",
+        "evaluate/readout",
+        "evaluate/metrics",
+        "detect/masks",
+        "evaluate/disease_map",
+        "evaluate/disease_probe",
+        "figures/patches",
+        "evaluate/retrieval",
+        "report/tables_figures",
     )
-    modules = ("figures", "figure_specs", drawing, *numbers)
+    modules = ("figures/drawing", "config/figure_specs", f"figures/{drawing}", *numbers)
     spec = "experiments/{figure}.yaml"
     return code_of("make_figure", *modules, also=[spec])(wildcards)
 

@@ -3,8 +3,8 @@
 import math
 from functools import cache
 
-from drasclr_core.config import features_dim, pretrain_settings
-from drasclr_core.sizes import (
+from drasclr_core.config.checks import features_dim, pretrain_settings
+from drasclr_core.workflow.costs import (
     embedding_memory_gb,
     grid_size,
     read_costs,

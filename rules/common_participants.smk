@@ -1,6 +1,6 @@
 """Who has several scans; the check of the configuration with all its tables. Functions only here."""
 
-from drasclr_core.study import check_study, shared_persons
+from drasclr_core.workflow.study import check_study, shared_persons
 
 
 @cache

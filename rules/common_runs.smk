@@ -1,6 +1,6 @@
 """Helpers of atlases and runs - their settings and paths. Functions only here."""
 
-from drasclr_core.config import (
+from drasclr_core.config.checks import (
     digest,
     every_training,
     is_pretrained,
@@ -9,7 +9,7 @@ from drasclr_core.config import (
     same_run,
     training_names,
 )
-from drasclr_core.settings import UPKEEP
+from drasclr_core.config.settings import UPKEEP
 
 
 def has_encoder(training):
@@ -87,7 +87,7 @@ def decisive_settings(training):
 
 def method_code(wildcards):
     method = run_settings(wildcards.run)["method"]
-    modules = ("methods/__init__", f"methods/{method}", "histograms")
+    modules = ("methods/__init__", f"methods/{method}", "evaluate/histograms")
     return code_of("embed_cohort", *modules)(wildcards)
 
 

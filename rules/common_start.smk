@@ -3,15 +3,15 @@
 import shutil
 import tempfile
 
-from drasclr_core.machine import name_user
-from drasclr_core.plan import make_plan
-from drasclr_core.terminal import Terminal
-from drasclr_core.workflow_folders import (
+from drasclr_core.base.machine import name_user
+from drasclr_core.workflow.plan import make_plan
+from drasclr_core.workflow.terminal import Terminal
+from drasclr_core.workflow.folders import (
     clear_temporary,
     hold_results,
     register_temporary,
 )
-from drasclr_core.workflow_progress import WorkflowProgress, usual_seconds
+from drasclr_core.workflow.progress import WorkflowProgress, usual_seconds
 
 TEMPORARY = Path(".snakemake/temporary")
 """Where every running Snakemake notes its temporary folders."""

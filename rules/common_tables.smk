@@ -2,13 +2,13 @@
 
 import re
 
-from drasclr_core.experiments import (
+from drasclr_core.config.table_specs import (
     compared_results,
     load_comparison,
     load_experiment,
     required_results,
 )
-from drasclr_core.tasks import TASKS
+from drasclr_core.config.tasks import TASKS
 
 
 @cache
@@ -109,10 +109,10 @@ def compared_evaluations(wildcards):
 
 
 def comparison_code(wildcards):
-    modules = ("significance", "tables_significance", "tables_figures", "tables")
+    modules = ("evaluate/significance", "report/tables_significance", "report/tables_figures", "report/tables")
     names = (wildcards.comparison, comparison(wildcards.comparison).table)
     specs = [f"experiments/{name}.yaml" for name in names]
-    content = code_of("make_significance", *modules, "experiments", also=specs)
+    content = code_of("make_significance", *modules, "config/table_specs", also=specs)
     return content(wildcards)
 
 

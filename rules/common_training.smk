@@ -5,8 +5,8 @@ import math
 import shlex
 import sys
 
-from drasclr_core.config import pretrain_settings
-from drasclr_core.settings import UPKEEP
+from drasclr_core.config.checks import pretrain_settings
+from drasclr_core.config.settings import UPKEEP
 
 
 def upkeep(wildcards):

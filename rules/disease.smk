@@ -26,7 +26,7 @@ rule measure_disease:
     conda:
         "../envs/core.yaml"
     params:
-        code=code_of("measure_disease", "disease"),
+        code=code_of("measure_disease", "evaluate/truth"),
     script:
         "../workflow_scripts/measure_disease.py"
 
@@ -46,12 +46,12 @@ rule probe_disease:
     params:
         code=code_of(
             "probe_disease",
-            "disease_probe",
-            "disease_rows",
-            "disease",
-            "bootstrap",
-            "histograms",
-            "readout",
+            "evaluate/disease_probe",
+            "evaluate/disease_rows",
+            "evaluate/truth",
+            "evaluate/bootstrap",
+            "evaluate/histograms",
+            "evaluate/readout",
         ),
         trainings=probed_trainings,
         settings={
@@ -77,12 +77,12 @@ rule report_disease:
     params:
         code=code_of(
             "report_disease",
-            "tables_disease",
-            "tables",
-            "tables_figures",
-            "task_differences",
-            "pooled",
-            "bootstrap",
+            "report/tables_disease",
+            "report/tables",
+            "report/tables_figures",
+            "evaluate/task_differences",
+            "evaluate/pooled",
+            "evaluate/bootstrap",
         ),
         settings=disease_settings,
     script:
@@ -99,6 +99,6 @@ rule make_known_truth:
     conda:
         "../envs/core.yaml"
     params:
-        code=code_of("make_known_truth", "tables_known_truth", "tables"),
+        code=code_of("make_known_truth", "report/tables_known_truth", "report/tables"),
     script:
         "../workflow_scripts/make_known_truth.py"

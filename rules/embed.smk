@@ -27,7 +27,7 @@ rule embed_bank:
     resources:
         mem_mb=embedding_memory,
     params:
-        code=code_of("embed_bank", "embedding", "encoder", "layers"),
+        code=code_of("embed_bank", "model/embed_bank", "model/encoder", "model/layers"),
         cpu_threads=config["pretrain"]["cpu_threads"],
         features=config["embedding"]["features"],
     script:

@@ -27,7 +27,9 @@ rule evaluate_run:
     conda:
         "../envs/core.yaml"
     params:
-        code=code_of("evaluate_run", "probes", "readout", "metrics", "persons", "tasks"),
+        code=code_of(
+            "evaluate_run", "evaluate/probes", "evaluate/readout", "evaluate/metrics", "cohort/persons", "config/tasks"
+        ),
         readout=config["evaluation"]["readout"],
         seed=config["seed"],
     script:
@@ -47,12 +49,12 @@ rule make_table:
     params:
         code=code_of(
             "make_table",
-            "tables",
-            "tables_figures",
-            "pooled",
-            "bootstrap",
-            "experiments",
-            "tasks",
+            "report/tables",
+            "report/tables_figures",
+            "evaluate/pooled",
+            "evaluate/bootstrap",
+            "config/table_specs",
+            "config/tasks",
             also=["experiments/{table}.yaml"],
         ),
         settings=table_settings,

@@ -51,7 +51,7 @@ rule summarise_masks:
     conda:
         "../envs/core.yaml"
     params:
-        code=code_of("summarise_masks", "detection_masks"),
+        code=code_of("summarise_masks", "detect/masks"),
         subjects=config["dense"]["subjects"],
     script:
         "../workflow_scripts/summarise_masks.py"
@@ -79,13 +79,13 @@ rule judge_linear_masks:
     params:
         code=code_of(
             "judge_linear_masks",
-            "detection",
-            "detection_masks",
-            "detection_masks_linear",
-            "box_windows",
-            "dense",
-            "histograms",
-            "readout",
+            "detect/scoring",
+            "detect/masks",
+            "detect/masks_linear",
+            "detect/windows",
+            "model/dense",
+            "evaluate/histograms",
+            "evaluate/readout",
         ),
         run=run_params,
         sliding={

@@ -28,7 +28,7 @@ rule draw_qc:
     conda:
         "../envs/core.yaml"
     params:
-        code=code_of("draw_qc", "qc_subjects", "qc_picture", "qc_planes", "qc_canvas"),
+        code=code_of("draw_qc", "qc/subjects", "qc/picture", "qc/planes", "qc/canvas"),
         scans=block_scans,
     script:
         "../workflow_scripts/draw_qc.py"
@@ -47,14 +47,14 @@ rule make_qc_page:
     params:
         code=code_of(
             "make_qc_page",
-            "qc_page",
-            "qc_order",
-            "qc_rows",
-            "report_page",
-            "report_versions",
+            "qc/page",
+            "qc/order",
+            "qc/rows",
+            "report/page",
+            "report/versions",
             also=[
-                "drasclr_core/templates/qc.html.j2",
-                "drasclr_core/templates/style.css",
+                "drasclr_core/report/templates/qc.html.j2",
+                "drasclr_core/report/templates/style.css",
             ],
         ),
         settings=qc_settings,

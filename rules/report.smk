@@ -44,7 +44,7 @@ rule draw_training:
     conda:
         "../envs/core.yaml"
     params:
-        code=code_of("draw_training", "figures", "figures_training"),
+        code=code_of("draw_training", "figures/drawing", "figures/training"),
     script:
         "../workflow_scripts/draw_training.py"
 
@@ -68,19 +68,19 @@ rule make_report:
     params:
         code=code_of(
             "make_report",
-            "report",
-            "report_flow",
-            "report_markdown",
-            "report_page",
-            "report_versions",
-            "tables",
-            "figures",
-            "figures_training",
-            "collapse",
-            "flow",
+            "report/content",
+            "report/flow",
+            "report/markdown",
+            "report/page",
+            "report/versions",
+            "report/tables",
+            "figures/drawing",
+            "figures/training",
+            "train/collapse",
+            "cohort/flow",
             also=[
-                "drasclr_core/templates/report.html.j2",
-                "drasclr_core/templates/style.css",
+                "drasclr_core/report/templates/report.html.j2",
+                "drasclr_core/report/templates/style.css",
             ],
         ),
         config=dict(config),

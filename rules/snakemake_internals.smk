@@ -6,7 +6,7 @@ import sys
 import tempfile
 from functools import cache
 
-from drasclr_core.insides import reach, reach_module, remember
+from drasclr_core.base.insides import reach, reach_module, remember
 
 TWO_YAMLS = "configurations are read as YAML 1.1, in which no, 040 and 4:00:00 are other values"
 BY_COMMAND = "it is told by the command line"

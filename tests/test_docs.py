@@ -16,16 +16,16 @@ import torch
 from formats_page import PAGE, described_files
 from torch import nn
 
-from drasclr_core.box_patches import BoxPatches
-from drasclr_core.cohort import BOX_COLUMNS
-from drasclr_core.errors import InputError
-from drasclr_core.experiments import load_experiment
-from drasclr_core.flow import EXCLUSION_COLUMNS
-from drasclr_core.io import Record
-from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.layers import _convolve
-from drasclr_core.qc_rows import SubjectRow
-from drasclr_core.telemetry import COLUMNS
+from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.base.errors import InputError
+from drasclr_core.base.files import Record
+from drasclr_core.cohort.flow import EXCLUSION_COLUMNS
+from drasclr_core.cohort.table import BOX_COLUMNS
+from drasclr_core.config.table_specs import load_experiment
+from drasclr_core.detect.patches import BoxPatches
+from drasclr_core.model.layers import _convolve
+from drasclr_core.qc.rows import SubjectRow
+from drasclr_core.train.telemetry import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 

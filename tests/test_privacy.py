@@ -25,11 +25,11 @@ from typer.testing import CliRunner
 from volumes import image_like, thorax
 from workflow_run import DEFAULT, changed, snakemake, succeeded
 
-from drasclr_core.atlas import read_atlas_mask
-from drasclr_core.cli import app
-from drasclr_core.errors import InputError
-from drasclr_core.images import read_ct
-from drasclr_core.model_folder import load_model
+from drasclr_core.atlas.atlas import read_atlas_mask
+from drasclr_core.base.errors import InputError
+from drasclr_core.cli.main import app
+from drasclr_core.model.folder import load_model
+from drasclr_core.scan.images import read_ct
 
 CT = thorax((5.0, 5.0, 5.0))
 

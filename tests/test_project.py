@@ -13,7 +13,7 @@ from importing import imports
 from typer.main import get_command
 
 from drasclr_core import __version__
-from drasclr_core.cli import app
+from drasclr_core.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

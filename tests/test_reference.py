@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from reference import FIXTURES, FOLDER, PAPER, cell_faces, published_grid, reference_file, released_model
 
-from drasclr_core.experiments import load_experiment
+from drasclr_core.config.table_specs import load_experiment
 
 ROOT = Path(__file__).resolve().parents[1]
 METRICS = ("f1", "precision", "recall")

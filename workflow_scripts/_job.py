@@ -11,7 +11,7 @@ from types import SimpleNamespace
 # Environments made for the rules hold the dependencies alone; the library comes from the checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from drasclr_core.machine import share_machine
+from drasclr_core.base.machine import share_machine
 
 share_machine()
 

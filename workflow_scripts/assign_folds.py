@@ -2,7 +2,7 @@
 
 from _job import run
 
-from drasclr_core.folds import assign_folds, write_folds
+from drasclr_core.cohort.folds import assign_folds, write_folds
 
 
 def main(job):

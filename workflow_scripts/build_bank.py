@@ -4,10 +4,10 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core.bank import build_bank
-from drasclr_core.flow import read_included
-from drasclr_core.io import read_json
-from drasclr_core.landmarks import LandmarkGrid
+from drasclr_core.atlas.bank import build_bank
+from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.base.files import read_json
+from drasclr_core.cohort.flow import read_included
 
 
 def main(job):

@@ -2,8 +2,8 @@
 
 from _job import run
 
-from drasclr_core.flow import check_exclusions
-from drasclr_core.io import write_json
+from drasclr_core.base.files import write_json
+from drasclr_core.cohort.flow import check_exclusions
 
 
 def main(job):

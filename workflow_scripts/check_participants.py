@@ -2,9 +2,9 @@
 
 from _job import run
 
-from drasclr_core.cohort import validate_participants
-from drasclr_core.io import atomic_path
-from drasclr_core.own_tables import whole
+from drasclr_core.base.files import atomic_path
+from drasclr_core.base.tables import whole
+from drasclr_core.cohort.table import validate_participants
 
 
 def main(job):

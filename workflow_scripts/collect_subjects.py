@@ -2,7 +2,7 @@
 
 from _job import run
 
-from drasclr_core.flow import collect_subjects
+from drasclr_core.cohort.flow import collect_subjects
 
 
 def main(job):

@@ -5,16 +5,16 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core.box_patches import cut_boxes, write_box_patches
-from drasclr_core.boxes import choose_healthy, healthy_ids, read_boxes, usable_boxes
-from drasclr_core.cohort import read_participant_rows
-from drasclr_core.flow import read_included
-from drasclr_core.folds import read_folds
-from drasclr_core.io import read_json
-from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.own_tables import whole
-from drasclr_core.persons import persons_of
-from drasclr_core.subject import Subject
+from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.atlas.subject import Subject
+from drasclr_core.base.files import read_json
+from drasclr_core.base.tables import whole
+from drasclr_core.cohort.boxes import choose_healthy, healthy_ids, read_boxes, usable_boxes
+from drasclr_core.cohort.flow import read_included
+from drasclr_core.cohort.folds import read_folds
+from drasclr_core.cohort.persons import persons_of
+from drasclr_core.cohort.table import read_participant_rows
+from drasclr_core.detect.patches import cut_boxes, write_box_patches
 
 
 def main(job):

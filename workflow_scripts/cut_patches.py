@@ -2,9 +2,9 @@
 
 from _job import run
 
-from drasclr_core.io import read_json, run_subject_stage
-from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.subject_stages import cut
+from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.atlas.stages import cut
+from drasclr_core.base.files import read_json, run_subject_stage
 
 
 def main(job):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core.demonstration import demonstration_text
+from drasclr_core.report.demonstration import demonstration_text
 
 
 def main(job):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core.qc_subjects import SubjectFiles, draw_subjects, read_atlas
+from drasclr_core.qc.subjects import SubjectFiles, draw_subjects, read_atlas
 
 
 def main(job):

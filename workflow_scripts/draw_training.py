@@ -4,8 +4,8 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core.figures import write_figure
-from drasclr_core.figures_training import draw_training, read_metrics, training_curves
+from drasclr_core.figures.drawing import write_figure
+from drasclr_core.figures.training import draw_training, read_metrics, training_curves
 
 
 def main(job):

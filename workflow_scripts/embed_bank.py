@@ -4,7 +4,7 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core.embedding import embed_to_folder
+from drasclr_core.model.embed_bank import embed_to_folder
 
 
 def main(job):

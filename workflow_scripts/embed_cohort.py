@@ -4,12 +4,12 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core import __version__
-from drasclr_core.flow import read_included
-from drasclr_core.folds import read_folds
-from drasclr_core.io import RECORD, atomic_directory, own_sums, write_json
+from drasclr_core.atlas.subject import Subject
+from drasclr_core.base.files import RECORD, atomic_directory, own_sums, write_json
+from drasclr_core.base.version import __version__
+from drasclr_core.cohort.flow import read_included
+from drasclr_core.cohort.folds import read_folds
 from drasclr_core.methods import embed_cohort
-from drasclr_core.subject import Subject
 
 
 def main(job):

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core.cohort import validate_participants
-from drasclr_core.folds import read_folds
-from drasclr_core.io import write_json
-from drasclr_core.own_tables import whole
-from drasclr_core.probes import evaluate_task, provenance_of, read_features
+from drasclr_core.base.files import write_json
+from drasclr_core.base.tables import whole
+from drasclr_core.cohort.folds import read_folds
+from drasclr_core.cohort.table import validate_participants
+from drasclr_core.evaluate.probes import evaluate_task, provenance_of, read_features
 
 
 def main(job):

@@ -2,12 +2,12 @@
 
 from _job import run
 
-from drasclr_core.cohort import validate_participants
-from drasclr_core.folds import read_folds
-from drasclr_core.io import write_json
-from drasclr_core.own_tables import whole
-from drasclr_core.probes import provenance_of, read_features
-from drasclr_core.survival import evaluate_survival
+from drasclr_core.base.files import write_json
+from drasclr_core.base.tables import whole
+from drasclr_core.cohort.folds import read_folds
+from drasclr_core.cohort.table import validate_participants
+from drasclr_core.evaluate.probes import provenance_of, read_features
+from drasclr_core.evaluate.survival import evaluate_survival
 
 
 def main(job):

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core.box_patches import read_box_patches
-from drasclr_core.detection_finetuned import evaluate_finetuned
-from drasclr_core.finetune import FinetuneSettings
-from drasclr_core.io import atomic_directory, write_json
-from drasclr_core.model_files import write_sums
-from drasclr_core.model_folder import load_model_to
+from drasclr_core.base.files import atomic_directory, write_json
+from drasclr_core.detect.finetune import FinetuneSettings
+from drasclr_core.detect.finetuned import evaluate_finetuned
+from drasclr_core.detect.patches import read_box_patches
+from drasclr_core.model.files import write_sums
+from drasclr_core.model.folder import load_model_to
 
 
 def main(job):

@@ -2,9 +2,9 @@
 
 from _job import run
 
-from drasclr_core.images import check_image
-from drasclr_core.io import run_subject_stage
-from drasclr_core.subject_stages import ingest
+from drasclr_core.atlas.stages import ingest
+from drasclr_core.base.files import run_subject_stage
+from drasclr_core.scan.images import check_image
 
 
 def main(job):

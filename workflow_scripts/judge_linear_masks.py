@@ -5,15 +5,15 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core.box_patches import read_box_patches
-from drasclr_core.box_windows import values_of_run
-from drasclr_core.detection_masks_linear import judge_linear_masks
-from drasclr_core.flow import read_included
-from drasclr_core.folds import read_folds
-from drasclr_core.io import read_json, write_json
-from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.model_folder import load_model_to
-from drasclr_core.subject import Subject
+from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.atlas.subject import Subject
+from drasclr_core.base.files import read_json, write_json
+from drasclr_core.cohort.flow import read_included
+from drasclr_core.cohort.folds import read_folds
+from drasclr_core.detect.masks_linear import judge_linear_masks
+from drasclr_core.detect.patches import read_box_patches
+from drasclr_core.detect.windows import values_of_run
+from drasclr_core.model.folder import load_model_to
 
 
 def main(job):

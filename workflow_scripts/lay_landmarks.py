@@ -2,8 +2,8 @@
 
 from _job import run
 
-from drasclr_core.atlas import write_landmarks
-from drasclr_core.images import read_image
+from drasclr_core.atlas.atlas import write_landmarks
+from drasclr_core.scan.images import read_image
 
 
 def main(job):

@@ -2,7 +2,7 @@
 
 from _job import run
 
-from drasclr_core.atlas import read_atlas_mask, write_atlas
+from drasclr_core.atlas.atlas import read_atlas_mask, write_atlas
 
 
 def main(job):

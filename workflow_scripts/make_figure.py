@@ -2,8 +2,8 @@
 
 from _job import EXPERIMENTS, run
 
-from drasclr_core.figure_specs import load_figure
-from drasclr_core.figures import make_figure
+from drasclr_core.config.figure_specs import load_figure
+from drasclr_core.figures.drawing import make_figure
 
 
 def main(job):

@@ -2,9 +2,9 @@
 
 from _job import run
 
-from drasclr_core.io import atomic_path, read_json
-from drasclr_core.tables import table_csv
-from drasclr_core.tables_known_truth import known_truth
+from drasclr_core.base.files import atomic_path, read_json
+from drasclr_core.report.tables import table_csv
+from drasclr_core.report.tables_known_truth import known_truth
 
 
 def main(job):

@@ -2,11 +2,11 @@
 
 from _job import run
 
-from drasclr_core.flow import read_exclusions
-from drasclr_core.io import atomic_path
-from drasclr_core.qc_page import render_qc
-from drasclr_core.qc_rows import read_rows
-from drasclr_core.report_versions import page_date
+from drasclr_core.base.files import atomic_path
+from drasclr_core.cohort.flow import read_exclusions
+from drasclr_core.qc.page import render_qc
+from drasclr_core.qc.rows import read_rows
+from drasclr_core.report.versions import page_date
 
 
 def main(job):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core.io import atomic_path
-from drasclr_core.report import Report, read_figure, read_table, read_training, render_report
-from drasclr_core.report_flow import read_flow
-from drasclr_core.report_versions import git_commit, package_versions, page_date
+from drasclr_core.base.files import atomic_path
+from drasclr_core.report.content import Report, read_figure, read_table, read_training, render_report
+from drasclr_core.report.flow import read_flow
+from drasclr_core.report.versions import git_commit, package_versions, page_date
 
 
 def main(job):

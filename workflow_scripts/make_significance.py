@@ -2,10 +2,10 @@
 
 from _job import EXPERIMENTS, run
 
-from drasclr_core.experiments import comparison_without_paper, load_comparison, load_experiment
-from drasclr_core.io import atomic_path, read_json
-from drasclr_core.tables import table_csv
-from drasclr_core.tables_significance import build_significance, significance_markdown, significance_notes
+from drasclr_core.base.files import atomic_path, read_json
+from drasclr_core.config.table_specs import comparison_without_paper, load_comparison, load_experiment
+from drasclr_core.report.tables import table_csv
+from drasclr_core.report.tables_significance import build_significance, significance_markdown, significance_notes
 
 
 def main(job):

@@ -2,9 +2,9 @@
 
 from _job import EXPERIMENTS, run
 
-from drasclr_core.experiments import load_experiment, without_paper
-from drasclr_core.io import atomic_path, read_json
-from drasclr_core.tables import build_table, provenance_notes, table_csv, table_markdown
+from drasclr_core.base.files import atomic_path, read_json
+from drasclr_core.config.table_specs import load_experiment, without_paper
+from drasclr_core.report.tables import build_table, provenance_notes, table_csv, table_markdown
 
 
 def main(job):

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core.detection_finetuned import load_detectors
-from drasclr_core.detection_masks import mask_subject
-from drasclr_core.folds import read_folds
-from drasclr_core.io import run_subject_stage
-from drasclr_core.model_folder import load_model_to
-from drasclr_core.subject import Subject
+from drasclr_core.atlas.subject import Subject
+from drasclr_core.base.files import run_subject_stage
+from drasclr_core.cohort.folds import read_folds
+from drasclr_core.detect.finetuned import load_detectors
+from drasclr_core.detect.masks import mask_subject
+from drasclr_core.model.folder import load_model_to
 
 
 def main(job):

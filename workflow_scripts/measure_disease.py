@@ -2,8 +2,8 @@
 
 from _job import run
 
-from drasclr_core.disease import measure_disease
-from drasclr_core.io import run_subject_stage
+from drasclr_core.base.files import run_subject_stage
+from drasclr_core.evaluate.truth import measure_disease
 
 
 def main(job):

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core.box_patches import read_box_patches
-from drasclr_core.detection_linear import evaluate_location
-from drasclr_core.images import read_image
-from drasclr_core.io import write_json
-from drasclr_core.model_folder import load_model_to
+from drasclr_core.base.files import write_json
+from drasclr_core.detect.linear import evaluate_location
+from drasclr_core.detect.patches import read_box_patches
+from drasclr_core.model.folder import load_model_to
+from drasclr_core.scan.images import read_image
 
 
 def main(job):

@@ -12,14 +12,14 @@ from _job import run
 
 def main(job):
     started = time.monotonic()  # before the imports: their seconds count towards the time limit
-    from drasclr_core.pretraining import STOPPED, pretrain_to_folder
-    from drasclr_core.settings import PretrainSettings
+    from drasclr_core.config.settings import PretrainSettings
+    from drasclr_core.train.job import STOPPED, pretrain_to_folder
 
     upkeep = vars(job.resources)
     source = upkeep.pop("probe", {})
 
     def make_probe(bank, settings):
-        from drasclr_core.online_probe import online_probe  # seconds of imports that no other training needs
+        from drasclr_core.evaluate.online_probe import online_probe  # seconds of imports that no other training needs
 
         return online_probe(bank, settings, **source)
 

@@ -2,12 +2,12 @@
 
 from _job import run
 
-from drasclr_core.bank import open_bank
-from drasclr_core.disease import read_cohort
-from drasclr_core.disease_probe import probe_disease
-from drasclr_core.disease_rows import bank_histograms, read_training
-from drasclr_core.folds import read_folds
-from drasclr_core.io import write_json
+from drasclr_core.atlas.bank import open_bank
+from drasclr_core.base.files import write_json
+from drasclr_core.cohort.folds import read_folds
+from drasclr_core.evaluate.disease_probe import probe_disease
+from drasclr_core.evaluate.disease_rows import bank_histograms, read_training
+from drasclr_core.evaluate.truth import read_cohort
 
 
 def main(job):

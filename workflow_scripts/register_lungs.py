@@ -2,9 +2,9 @@
 
 from _job import run
 
-from drasclr_core.images import read_image
-from drasclr_core.io import run_subject_stage
-from drasclr_core.subject_stages import register
+from drasclr_core.atlas.stages import register
+from drasclr_core.base.files import run_subject_stage
+from drasclr_core.scan.images import read_image
 
 
 def main(job):

@@ -2,9 +2,9 @@
 
 from _job import run
 
-from drasclr_core.io import atomic_path, read_json
-from drasclr_core.tables_disease import disease_markdown
-from drasclr_core.task_differences import compare_task
+from drasclr_core.base.files import atomic_path, read_json
+from drasclr_core.evaluate.task_differences import compare_task
+from drasclr_core.report.tables_disease import disease_markdown
 
 
 def main(job):

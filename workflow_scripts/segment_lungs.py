@@ -2,10 +2,10 @@
 
 from _job import run
 
-from drasclr_core.images import check_image
-from drasclr_core.io import run_subject_stage
-from drasclr_core.lung_weights import check_weights
-from drasclr_core.subject_stages import segment
+from drasclr_core.atlas.stages import segment
+from drasclr_core.base.files import run_subject_stage
+from drasclr_core.scan.images import check_image
+from drasclr_core.scan.lung_weights import check_weights
 
 
 def main(job):

@@ -2,9 +2,9 @@
 
 from _job import run
 
-from drasclr_core.images import write_image
-from drasclr_core.io import run_subject_stage
-from drasclr_core.phantom import simulate_subject
+from drasclr_core.base.files import run_subject_stage
+from drasclr_core.phantom.simulate import simulate_subject
+from drasclr_core.scan.images import write_image
 
 
 def main(job):

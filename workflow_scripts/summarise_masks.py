@@ -2,11 +2,11 @@
 
 from _job import run
 
-from drasclr_core.cohort import read_participant_rows
-from drasclr_core.detection_masks import summarise_masks
-from drasclr_core.flow import read_included
-from drasclr_core.io import write_json
-from drasclr_core.own_tables import whole
+from drasclr_core.base.files import write_json
+from drasclr_core.base.tables import whole
+from drasclr_core.cohort.flow import read_included
+from drasclr_core.cohort.table import read_participant_rows
+from drasclr_core.detect.masks import summarise_masks
 
 
 def main(job):

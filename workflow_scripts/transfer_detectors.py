@@ -8,12 +8,12 @@ from pathlib import Path
 
 from _job import run
 
-from drasclr_core.box_patches import read_box_patches
-from drasclr_core.config import digest
-from drasclr_core.detection_finetuned import evaluate_transfer
-from drasclr_core.finetune import FinetuneSettings
-from drasclr_core.io import write_json
-from drasclr_core.model_folder import load_model_to
+from drasclr_core.base.files import write_json
+from drasclr_core.config.checks import digest
+from drasclr_core.detect.finetune import FinetuneSettings
+from drasclr_core.detect.finetuned import evaluate_transfer
+from drasclr_core.detect.patches import read_box_patches
+from drasclr_core.model.folder import load_model_to
 
 
 def main(job):

@@ -2,8 +2,8 @@
 
 from _job import run
 
-from drasclr_core.cohort import write_boxes, write_participants
-from drasclr_core.io import read_record
+from drasclr_core.base.files import read_record
+from drasclr_core.cohort.table import write_boxes, write_participants
 
 
 def main(job):

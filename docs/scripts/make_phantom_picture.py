@@ -18,8 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from PIL import Image, ImageOps
 
-from drasclr_core.io import atomic_path
-from drasclr_core.phantom import Phantom, simulate_subject
+from drasclr_core.base.files import atomic_path
+from drasclr_core.phantom.simulate import Phantom, simulate_subject
 
 SEED = 0
 SPACING_MM = (1.0, 1.0, 1.0)

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from drasclr_core.config import pretrain_settings
-from drasclr_core.recipes import with_recipe
+from drasclr_core.config.checks import pretrain_settings
+from drasclr_core.config.recipes import with_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = "<!-- Written by `make reference`; edit {} instead. -->"
@@ -25,7 +25,7 @@ The settings of the workflow and the columns of the tables that it reads. They a
 
 A configuration file is complete: nothing is inherited from another, and from `preprocess` on every key is required,
 but for those of `pretrain` that its `recipe` gives: what a training learns with is chosen there by the size of the
-cohort ([drasclr_core/recipes.py](../drasclr_core/recipes.py)), and any of it can be given in the section or by a run.
+cohort ([recipes.py](../drasclr_core/config/recipes.py)), and any of it can be given in the section or by a run.
 NAME is a name of your own: letters, digits, `_` and `-`. Beside the keys stand the values of the default,
 [config.yaml](../config.yaml) (phantoms), and of [config/copdgene.yaml](../config/copdgene.yaml), which are the paper's
 where the paper gives them.
@@ -45,7 +45,7 @@ section 4.3).
 
 def command_line_page() -> str:
     """Return the page of the command `drasclr` as Typer writes it, its lists of commands as links."""
-    command = [sys.executable, "-m", "typer", "drasclr_core.cli", "utils", "docs", "--name", "drasclr"]
+    command = [sys.executable, "-m", "typer", "drasclr_core.cli.main", "utils", "docs", "--name", "drasclr"]
     text = subprocess.run(
         [*command, "--title", "The command drasclr"], cwd=ROOT, check=True, capture_output=True, encoding="utf-8"
     ).stdout

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from drasclr_core.errors import InputError
+from drasclr_core.base.errors import InputError
 
 if TYPE_CHECKING:
-    from drasclr_core.subject import Subject
+    from drasclr_core.atlas.subject import Subject
 
 logger = logging.getLogger(__name__)
 

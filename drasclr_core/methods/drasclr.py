@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from drasclr_core.embedding import embed_locations, subject_features
-from drasclr_core.model_folder import load_model
+from drasclr_core.model.embed_bank import embed_locations, subject_features
+from drasclr_core.model.folder import load_model
 
 if TYPE_CHECKING:
-    from drasclr_core.subject import Subject
+    from drasclr_core.atlas.subject import Subject
 
 FITTED = "pretrained"
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from drasclr_core.errors import InputError
-from drasclr_core.histograms import root_histograms
+from drasclr_core.base.errors import InputError
+from drasclr_core.evaluate.histograms import root_histograms
 
 if TYPE_CHECKING:
-    from drasclr_core.subject import Subject
+    from drasclr_core.atlas.subject import Subject
 
 FITTED = "never"
 

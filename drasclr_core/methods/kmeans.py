@@ -12,11 +12,11 @@ import numpy.typing as npt
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from drasclr_core.errors import InputError
-from drasclr_core.histograms import patch_histograms
+from drasclr_core.base.errors import InputError
+from drasclr_core.evaluate.histograms import patch_histograms
 
 if TYPE_CHECKING:
-    from drasclr_core.subject import Subject
+    from drasclr_core.atlas.subject import Subject
 
 FITTED = "per_fold"
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from drasclr_core.errors import InputError
+from drasclr_core.base.errors import InputError
 
 if TYPE_CHECKING:
-    from drasclr_core.subject import Subject
+    from drasclr_core.atlas.subject import Subject
 
 FITTED = "never"
 

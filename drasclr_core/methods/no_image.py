@@ -1,6 +1,6 @@
 """No image at all: no feature, so that a survival model has the confounders and clinical columns alone (Table 3).
 
-A detector of it has the location of its window alone (`box_windows.window_locations`, Table 5).
+A detector of it has the location of its window alone (`windows.window_locations`, Table 5).
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from drasclr_core.errors import InputError
+from drasclr_core.base.errors import InputError
 
 if TYPE_CHECKING:
-    from drasclr_core.subject import Subject
+    from drasclr_core.atlas.subject import Subject
 
 FITTED = "never"
 

@@ -9,7 +9,7 @@ import pytest
 from fault_workflow import Workflow
 from workflow_run import succeeded, tiny_config
 
-from drasclr_core.io import read_record
+from drasclr_core.base.files import read_record
 
 pytestmark = pytest.mark.workflow
 

@@ -22,11 +22,11 @@ import nibabel
 import numpy as np
 import pydicom
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from volumes import SIZE_MM, saved, thorax, write_dicom
 
-from drasclr_core.errors import InputError
-from drasclr_core.images import read_ct
+from drasclr_core.base.errors import InputError
+from drasclr_core.scan.images import read_ct
 
 FORMATS = ("scan.nii", "scan.nii.gz", "scan.nrrd", "packed.nrrd", "scan.mha", "packed.mha", "dicom")
 SPACING_MM = (9.0, 9.0, 9.0)  # a header is a fair part of so small a file

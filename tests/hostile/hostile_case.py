@@ -10,7 +10,7 @@ from pathlib import Path
 import SimpleITK as sitk
 from volumes import array_of, image_like, saved
 
-from drasclr_core.phantom import simulate_subject
+from drasclr_core.phantom.simulate import simulate_subject
 
 PATIENT, ATLAS_PATIENT = "phantom-003", "phantom-001"
 SPACING_MM = (4.0, 4.0, 5.0)

@@ -15,16 +15,16 @@ from toy_bank import toy_grid
 from volumes import saved
 from workflow_run import ROOT
 
-from drasclr_core.checkpoint import newest_checkpoint
-from drasclr_core.errors import InputError
-from drasclr_core.io import run_subject_stage
-from drasclr_core.lung_weights import check_weights
-from drasclr_core.model_files import SUMS, WEIGHTS
-from drasclr_core.model_folder import load_model, save_model
-from drasclr_core.released_model import import_released
-from drasclr_core.settings import PretrainSettings
-from drasclr_core.subject_stages import ingest
-from drasclr_core.training import initial_encoder
+from drasclr_core.atlas.stages import ingest
+from drasclr_core.base.errors import InputError
+from drasclr_core.base.files import run_subject_stage
+from drasclr_core.config.settings import PretrainSettings
+from drasclr_core.model.files import SUMS, WEIGHTS
+from drasclr_core.model.folder import load_model, save_model
+from drasclr_core.model.released_model import import_released
+from drasclr_core.scan.lung_weights import check_weights
+from drasclr_core.train.checkpoint import newest_checkpoint
+from drasclr_core.train.loop import initial_encoder
 
 _FULL_DISK = 'mount -t tmpfs -o size=64k tmpfs "$1" && { "$2" "$3" "$4"; code=$?; ls -A "$1" >&2; exit $code; }'
 _SETTINGS = PretrainSettings(feature_dim=8, num_experts=2)

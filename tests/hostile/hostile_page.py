@@ -108,8 +108,9 @@ _ONE_LUNG_TEXT = [
 ]
 _CHECKPOINT_TEXT = [
     "A truncated or damaged checkpoint of a *training* costs no more than the steps since the one before it, which is",
-    "taken instead, with a warning (tests/test_checkpoint.py). A single flipped bit in a subject's patches or in the",
-    "bank fails the job that reads it, which names the file (checksums; tests/test_bank.py, tests/test_shards.py).",
+    "taken instead, with a warning (tests/train/test_checkpoint.py). A single flipped bit in a subject's patches or in",
+    "the bank fails the job that reads it, which names the file (checksums; tests/atlas/test_bank.py,",
+    "tests/atlas/test_shards.py).",
 ]
 _TOLERANCE_TEXT = [
     "Features are those of all landmarks, by an encoder of fixed seed without training. Deviations are shares of the",

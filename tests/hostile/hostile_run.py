@@ -12,15 +12,15 @@ import torch
 from hostile_case import ATLAS_PATIENT, clean_ct, phantom
 from volumes import array_of, saved
 
-from drasclr_core.atlas import write_landmarks
-from drasclr_core.embedding import embed_locations
-from drasclr_core.io import CT, LUNGS, TRANSFORM, read_json, run_subject_stage
-from drasclr_core.landmarks import LandmarkGrid
-from drasclr_core.patches import STORE, open_patches
-from drasclr_core.registration import read_transform
-from drasclr_core.settings import PretrainSettings
-from drasclr_core.subject_stages import cut, ingest, register, segment
-from drasclr_core.training import initial_encoder
+from drasclr_core.atlas.atlas import write_landmarks
+from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.atlas.patches import STORE, open_patches
+from drasclr_core.atlas.registration import read_transform
+from drasclr_core.atlas.stages import cut, ingest, register, segment
+from drasclr_core.base.files import CT, LUNGS, TRANSFORM, read_json, run_subject_stage
+from drasclr_core.config.settings import PretrainSettings
+from drasclr_core.model.embed_bank import embed_locations
+from drasclr_core.train.loop import initial_encoder
 
 SPACING_MM = 5.0
 NOBODY = 65534

@@ -8,7 +8,7 @@ from hostile_job import CASES
 from typer.testing import CliRunner
 from volumes import saved
 
-from drasclr_core.cli import app
+from drasclr_core.cli.main import app
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -16,7 +16,7 @@ import pytest
 from hostile_page import EXCLUDED, PAGE, SCANS, fault, other_lines, page, scan_line, without_digits
 from hostile_run import SPACING_MM, Preprocessing, ordinary_user
 
-from drasclr_core.patches import map_points
+from drasclr_core.atlas.patches import map_points
 
 logger = logging.getLogger(__name__)
 

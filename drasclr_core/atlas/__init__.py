@@ -1,0 +1,1 @@
+"""The common space: atlas, landmarks, registration, patches, bank."""

@@ -1,0 +1,1 @@
+"""Participants tables from the files of studies, and from folders of scans."""

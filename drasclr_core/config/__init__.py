@@ -1,0 +1,1 @@
+"""The settings of a study, and what is checked before any job."""

@@ -1,0 +1,1 @@
+"""Emphysema subtypes, voxel by voxel."""

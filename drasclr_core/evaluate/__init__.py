@@ -1,0 +1,1 @@
+"""What features tell of labels, survival and disease."""

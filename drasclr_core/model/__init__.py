@@ -1,0 +1,1 @@
+"""Architectures, model folders, and features by them."""

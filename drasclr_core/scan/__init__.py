@@ -1,0 +1,1 @@
+"""One scan: reading, checks, resampling, lungs, densities."""
