@@ -60,7 +60,7 @@ def write_results(root):
     write_rows(_made(aligned / "qc/0/subjects.json").parent, [SubjectRow(name) for name in IDS])
     write_json(aligned / "disease_probe.json", {"rows": [], "targets": {}, "over_trainings": {}})
     _write_run(run, aligned, grid, atlas / "lung_mask.nii.gz")
-    write_json(results / "figure3.json", {"title": "A figure", "notes": ["A note."]})
+    write_json(results / "figure3.json", {"title": "A figure", "notes": ["A note."], "drawn": True})
     (results / "figure3.png").write_bytes(bytes(64))
     for folder in (aligned / "bank.zarr", aligned / "boxes.zarr", run / "features", aligned / "patches/p0"):
         (folder / ".snakemake_timestamp").touch()  # as Snakemake does in every folder that is an output
