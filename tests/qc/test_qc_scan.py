@@ -1,11 +1,13 @@
 """`drasclr qc --picture`: the picture of one scan, also of one that is refused."""
 
+import numpy as np
 import pytest
 from PIL import Image
 from scan_model import write_model_and_scans
 from typer.testing import CliRunner
 
 from drasclr_core.cli.main import app
+from drasclr_core.qc.canvas import text_width
 
 
 def qc(*arguments):
@@ -35,7 +37,9 @@ def test_a_picture_with_a_model_has_its_atlas(place, tmp_path):
 def test_a_refused_scan_is_drawn_as_far_as_it_came(place, tmp_path):
     result = qc(place / "bad.nii.gz", "--picture", tmp_path / "bad.png")
     assert (result.exit_code, "refused: no lung found" in result.stdout) == (3, True)
-    assert width(tmp_path / "bad.png") > 0
+    with Image.open(tmp_path / "bad.png") as image:
+        line = np.asarray(image.convert("L"))[:28]
+    assert line[:, text_width("refused: ") :].any()  # the reason follows
 
 
 def test_a_scan_that_cannot_be_read_leaves_no_other_ones_picture(place, tmp_path):

@@ -1,5 +1,6 @@
 """`snakemake qc` on the finished tiny cohort: everybody is on the page, with a picture."""
 
+import re
 import shutil
 
 import pytest
@@ -20,3 +21,5 @@ def test_every_subject_is_on_the_page_with_a_picture(finished, tmp_path):
     pictures = [path.parent / source for source in page.values("src")]
     assert {picture.stem for picture in pictures} == ids
     assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+    marked = re.findall(r'<th scope="row">([\w-]+) <span class="atlas"', path.read_text(encoding="utf-8"))
+    assert marked == ["phantom-001"]
