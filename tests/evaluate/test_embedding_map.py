@@ -5,6 +5,7 @@ import SimpleITK as sitk
 import zarr
 
 from drasclr_core.base.errors import InputError
+from drasclr_core.base.tables import write_rows
 from drasclr_core.config.figure_specs import FigureSpec
 from drasclr_core.evaluate.embedding_map import landmark_importance, map_subjects
 from drasclr_core.figures.embedding import draw_map
@@ -65,9 +66,8 @@ def importance_figure(tmp_path, participants, tasks):
     }.items():
         store.create_array(name, data=values)
     store.attrs["participant_ids"] = IDS
-    participants.to_csv(tmp_path / "participants.tsv", sep="\t", index=False)
-    folds = pd.DataFrame(FOLDS.items(), columns=["participant_id", "fold"])
-    folds.to_csv(tmp_path / "folds.tsv", sep="\t", index=False)
+    write_rows(tmp_path / "participants.tsv", participants.columns, participants.to_numpy().tolist())
+    write_rows(tmp_path / "folds.tsv", ("participant_id", "fold"), FOLDS.items())
     sitk.WriteImage(sitk.Image([4, 4, 4], sitk.sitkUInt8) + 1, str(tmp_path / "atlas.nii.gz"))
     paths = {name: tmp_path / f"{name}.tsv" for name in ("participants", "folds")}
     paths |= {"features": tmp_path / "features", "atlas": tmp_path / "atlas.nii.gz"}
