@@ -22,7 +22,7 @@ STAGE_VERSIONS = {
 }
 """Raised when a stage's results change: what a training waits for, and the training, run again then, and only then."""
 
-COHORT_VERSIONS = {"phantom": 1, "participants": 1, "folds": 1}
+COHORT_VERSIONS = {"phantom": 2, "participants": 2, "folds": 2, "flow": 2}
 """The same for the tables of a cohort: apart from the others, which are part of an encoder's provenance."""
 
 DETECTION_VERSIONS = {"boxes": 1, "finetune": 2, "mask": 2}

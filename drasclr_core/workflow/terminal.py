@@ -136,7 +136,7 @@ class Terminal(logging.Handler):
 def _last_line(log: str) -> str:
     """Return the last line of a job's log: the message of its error."""
     lines = [line for line in log_tail(log).splitlines() if line.strip()]
-    return re.sub(r"^drasclr_core\.errors\.\w+: ", "", lines[-1]) if lines else ""
+    return re.sub(r"^drasclr_core\.[\w.]*\w+Error: ", "", lines[-1]) if lines else ""
 
 
 def _count(number: int, what: str) -> str:

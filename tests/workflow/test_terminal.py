@@ -173,7 +173,7 @@ def test_exclusions_are_not_passed_over(shown, tmp_path):
 
 def test_a_failed_job_is_named_with_its_reason_and_log(shown, tmp_path):
     log = tmp_path / "cut.log"
-    log.write_text("Traceback\ndrasclr_core.errors.DamagedError: x.nii.gz is damaged: remove it\n")
+    log.write_text("Traceback\ndrasclr_core.base.errors.DamagedError: x.nii.gz is damaged: remove it\n")
     shown.job(1, log=[str(log)])
     shown.fail(1, log=[str(log)], message="SLURM status is: 'TIMEOUT'")
     shown.logger.error("RuleException:\nCalledProcessError in file x: {json}")
