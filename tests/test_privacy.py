@@ -19,8 +19,7 @@ from privacy_marks import (
     write_marked_nifti,
     write_marked_nrrd,
 )
-from scan_model import write_scan_model
-from test_detection_scan import write_detectors
+from scan_model import write_detectors, write_scan_model
 from typer.testing import CliRunner
 from volumes import image_like, thorax
 from workflow_run import DEFAULT, changed, snakemake, succeeded

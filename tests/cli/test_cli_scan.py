@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from scan_model import write_model_and_scans, write_scan
-from test_detection_scan import write_detectors
+from scan_model import write_detectors, write_model_and_scans, write_scan
 from typer.testing import CliRunner
 
 from drasclr_core import load_model

@@ -7,8 +7,8 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from real_cts import FOLDER
 from scan_model import no_lungs, write_model_and_scans, write_scan
-from test_real_ct import FOLDER
 from typer.testing import CliRunner
 from volumes import image_like, saved, thorax, write_dicom
 

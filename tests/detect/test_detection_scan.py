@@ -5,31 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from scan_model import SETTINGS, no_lungs, write_scan, write_scan_model
+from scan_model import no_lungs, write_detectors, write_scan, write_scan_model
 from typer.testing import CliRunner
 from volumes import saved, thorax, turned, write_dicom
 
 from drasclr_core.base.errors import InputError
-from drasclr_core.base.files import write_json
 from drasclr_core.cli.main import app
-from drasclr_core.detect.finetune import Classifier
-from drasclr_core.detect.finetuned import save_detector
 from drasclr_core.detect.scan import load_ensembles
 from drasclr_core.model.folder import load_model
 from drasclr_core.scan.images import read_ct
-
-
-def write_detectors(folder, model, **probabilities):
-    """Write detectors that see each subtype everywhere with these probabilities, one per fold."""
-    origin = model.identity
-    for subtype, folds in probabilities.items():
-        (folder / subtype).mkdir(parents=True)
-        for fold, probability in enumerate(folds):
-            classifier = Classifier(SETTINGS.feature_dim)
-            classifier.linear.bias.data.fill_(np.log(probability / (1 - probability)))
-            save_detector(folder / subtype / f"fold-{fold}.safetensors", model.encoder, classifier)
-        write_json(folder / subtype / "detector.json", {"trained_folds": list(range(len(folds))), "model": origin})
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,7 @@ import json
 import nibabel
 import pandas as pd
 import pytest
-from scan_model import SETTINGS, write_scan, write_scan_model
-from test_detection_scan import write_detectors
+from scan_model import SETTINGS, write_detectors, write_scan, write_scan_model
 from typer.testing import CliRunner
 
 from drasclr_core import load_model

@@ -1,17 +1,14 @@
 """Reading, resampling, segmentation and densitometry on real chest CTs, against what their publishers state."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from real_cts import FOLDER
 
 from drasclr_core.scan.densities import ct_metrics
 from drasclr_core.scan.images import read_ct, resample_isotropic
 from drasclr_core.scan.lungs import LEFT, RIGHT, lung_metrics, segment_threshold
 
-FOLDER = Path(os.environ.get("DRASCLR_TEST_CT", Path(__file__).parents[3] / "shared" / "ct"))
 SCANS = {  # file -> size, spacing in mm, lung volume in litres as its source states
     "LIDC-IDRI-0001_ct.nii.gz": ((512, 512, 133), (0.703125, 0.703125, 2.5), 3.7),
     "Lung_Dx-A0002_dicom": ((512, 512, 30), (0.646484375, 0.646484375, 8.0), 2.7),

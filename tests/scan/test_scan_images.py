@@ -8,8 +8,8 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from real_cts import FOLDER
 from scan_model import no_lungs, write_scan_model
-from test_real_ct import FOLDER
 from volumes import thorax
 
 from drasclr_core import load_model

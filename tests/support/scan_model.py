@@ -5,7 +5,10 @@ import SimpleITK as sitk
 from volumes import saved, thorax
 
 from drasclr_core.atlas.landmarks import LandmarkGrid
+from drasclr_core.base.files import write_json
 from drasclr_core.config.settings import PretrainSettings
+from drasclr_core.detect.finetune import Classifier
+from drasclr_core.detect.finetuned import save_detector
 from drasclr_core.model.folder import save_model
 from drasclr_core.scan.images import resample_isotropic, write_image
 from drasclr_core.scan.lungs import segment_threshold
@@ -53,4 +56,17 @@ def write_model_and_scans(folder):
     write_scan_model(folder / "model")
     write_scan(folder / "good.nii.gz", seed=1)
     no_lungs(folder / "bad.nii.gz")
+    return folder
+
+
+def write_detectors(folder, model, **probabilities):
+    """Write detectors that see each subtype everywhere with these probabilities, one per fold."""
+    origin = model.identity
+    for subtype, folds in probabilities.items():
+        (folder / subtype).mkdir(parents=True)
+        for fold, probability in enumerate(folds):
+            classifier = Classifier(SETTINGS.feature_dim)
+            classifier.linear.bias.data.fill_(np.log(probability / (1 - probability)))
+            save_detector(folder / subtype / f"fold-{fold}.safetensors", model.encoder, classifier)
+        write_json(folder / subtype / "detector.json", {"trained_folds": list(range(len(folds))), "model": origin})
     return folder

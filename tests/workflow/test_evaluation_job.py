@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from test_probes import cohort
+from toy_labels import cohort
 from workflow_run import ROOT
 
 from drasclr_core import __version__

@@ -2,19 +2,17 @@
 
 import csv
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import zarr
+from real_cts import FOLDER
 from workflow_run import DEFAULT, SMALL_TRAINING, changed, snakemake, succeeded
 
 from drasclr_core import load_model
 from drasclr_core.base.files import read_record
 
-FOLDER = Path(os.environ.get("DRASCLR_TEST_CT", Path(__file__).parents[3] / "shared" / "ct"))
 SCANS = {  # participant -> file, lung volume in litres as its source states
     "LIDC-IDRI-0001": ("LIDC-IDRI-0001_ct.nii.gz", 3.7),
     "Lung_Dx-A0002": ("Lung_Dx-A0002_dicom", 2.7),
