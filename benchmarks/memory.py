@@ -22,7 +22,7 @@ from side_by_side import Figure, InMemory, print_figures, print_table, random_gr
 from torch.utils import _pytree as pytree
 
 from drasclr_core.atlas.bank import Bank
-from drasclr_core.atlas.parallel import Processes
+from drasclr_core.train.parallel import Processes
 from drasclr_core.config.checks import check_config, pretrain_settings
 from drasclr_core.config.recipes import with_recipe
 from drasclr_core.config.settings import PretrainSettings

@@ -25,7 +25,7 @@ from side_by_side import Figure, arguments, in_turns, print_figures, print_table
 
 from drasclr_core.atlas.bank import Bank
 from drasclr_core.atlas.landmarks import LandmarkGrid
-from drasclr_core.atlas.parallel import Processes
+from drasclr_core.train.parallel import Processes
 from drasclr_core.config.settings import PretrainSettings
 from drasclr_core.train.contrast import Contrast
 from drasclr_core.train.loop import initial_encoder, pretrain

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from drasclr_core.atlas.parallel import Processes
+from drasclr_core.train.parallel import Processes
 from drasclr_core.config.settings import PretrainSettings
 from drasclr_core.model.encoder import Encoder
 from drasclr_core.model.step_kernels import StepKernels

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from drasclr_core.atlas.bank import Bank
-from drasclr_core.atlas.parallel import Processes, joined_processes
+from drasclr_core.train.parallel import Processes, joined_processes
 from drasclr_core.base.errors import InputError
 from drasclr_core.config.settings import PretrainSettings
 from drasclr_core.model.encoder import Encoder

@@ -22,7 +22,7 @@ def toy_file(folder, text=TOY):
 @pytest.mark.parametrize("path", FIGURES, ids=lambda path: path.stem)
 def test_each_figure_is_of_a_kind_that_can_be_drawn(path):
     spec = load_figure(path)
-    assert (ROOT / "drasclr_core" / f"{KINDS[spec.figure].module}.py").exists()
+    assert (ROOT / "drasclr_core/figures" / f"{KINDS[spec.figure].module}.py").exists()
     assert spec.runs
 
 
@@ -54,6 +54,6 @@ def test_faults_are_named(tmp_path, text, message):
 
 
 def test_figures_load_without_heavy_imports():
-    code = "import sys; from drasclr_core import figure_specs; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    code = "import sys; from drasclr_core.config import figure_specs; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert not {"numpy", "pandas", "sklearn", "scipy", "torch", "matplotlib"} & set(loaded.split())

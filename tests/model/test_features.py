@@ -9,7 +9,7 @@ from test_encoder import CONDITIONINGS, seasoned_encoder
 from toy_bank import SETTINGS as TOY
 from toy_bank import toy_bank
 
-from drasclr_core.atlas.parallel import Processes
+from drasclr_core.train.parallel import Processes
 from drasclr_core.config.settings import EXTRA_DIM, Features
 from drasclr_core.model.encoder import FEATURES, LAYERS, MIDDLE_LAYERS, POOLED_LAYERS, Encoder
 from drasclr_core.train.contrast import Contrast

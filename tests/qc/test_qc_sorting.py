@@ -48,7 +48,7 @@ EXCLUSIONS = [
 @pytest.fixture
 def click():
     """Return a function that clicks on a heading; it returns the participants in their order then."""
-    page = render_qc("clinic", ROWS, EXCLUSIONS)
+    page = render_qc("clinic", ROWS, EXCLUSIONS, date="2026-01-02", config_hash="0" * 16)
     heads = re.findall(r'<th scope="col" data-first="(\w+)"[^>]*?(?: aria-sort="(\w+)")?>(.*?)</th>', page)
     bodies = re.findall(r'<tbody id="s-(\w+)".*?<tr>(.*?)</tr>', page, re.DOTALL)
     cells = r'<t[dh]\b(?:[^>]*? data-v="([^"]*)")?[^>]*>(.*?)</t[dh]>'

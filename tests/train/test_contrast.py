@@ -8,7 +8,7 @@ import pytest
 import torch
 from reference import released_model
 
-from drasclr_core.atlas.parallel import Processes
+from drasclr_core.train.parallel import Processes
 from drasclr_core.config.settings import PretrainSettings
 from drasclr_core.model.encoder import Encoder
 from drasclr_core.model.released import released_names

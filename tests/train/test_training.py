@@ -10,7 +10,7 @@ import torch
 from toy_bank import SETTINGS as TOY
 from toy_bank import toy_bank
 
-from drasclr_core.atlas.parallel import Processes
+from drasclr_core.train.parallel import Processes
 from drasclr_core.base.errors import InputError
 from drasclr_core.train import loop as training
 from drasclr_core.train.batches import epoch_batches, read_batches
