@@ -22,11 +22,11 @@ from side_by_side import Figure, InMemory, print_figures, print_table, random_gr
 from torch.utils import _pytree as pytree
 
 from drasclr_core.atlas.bank import Bank
-from drasclr_core.train.parallel import Processes
 from drasclr_core.config.checks import check_config, pretrain_settings
 from drasclr_core.config.recipes import with_recipe
 from drasclr_core.config.settings import PretrainSettings
 from drasclr_core.train.loop import _Loop
+from drasclr_core.train.parallel import Processes
 
 PATCH = 32
 

@@ -25,10 +25,10 @@ from side_by_side import Figure, arguments, in_turns, print_figures, print_table
 
 from drasclr_core.atlas.bank import Bank
 from drasclr_core.atlas.landmarks import LandmarkGrid
-from drasclr_core.train.parallel import Processes
 from drasclr_core.config.settings import PretrainSettings
 from drasclr_core.train.contrast import Contrast
 from drasclr_core.train.loop import initial_encoder, pretrain
+from drasclr_core.train.parallel import Processes
 from drasclr_core.train.views import Views
 
 SUBJECTS = 160

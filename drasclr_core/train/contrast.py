@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from drasclr_core.train.parallel import Processes
 from drasclr_core.config.settings import PretrainSettings
 from drasclr_core.model.encoder import Encoder
 from drasclr_core.model.step_kernels import StepKernels
@@ -16,6 +15,7 @@ from drasclr_core.train.comparison import Comparison, Keys, Negatives
 from drasclr_core.train.losses import contrastive_logits, info_nce, neighbour_logits
 from drasclr_core.train.measures import COUNTS, MEANS, alignment, effective_rank, pair_potential, skill
 from drasclr_core.train.moco import KeyQueues, update_key_encoder
+from drasclr_core.train.parallel import Processes
 from drasclr_core.train.views import Views
 
 

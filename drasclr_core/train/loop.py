@@ -16,7 +16,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from drasclr_core.atlas.bank import Bank
-from drasclr_core.train.parallel import Processes, joined_processes
 from drasclr_core.base.errors import InputError
 from drasclr_core.config.settings import PretrainSettings
 from drasclr_core.model.encoder import Encoder
@@ -24,6 +23,7 @@ from drasclr_core.train.batches import Patches, batches_per_landmark, epoch_batc
 from drasclr_core.train.checkpoint import State, newest_checkpoint, save_checkpoint
 from drasclr_core.train.contrast import Contrast
 from drasclr_core.train.negatives import warn_of_stale
+from drasclr_core.train.parallel import Processes, joined_processes
 from drasclr_core.train.rows import Rows
 from drasclr_core.train.telemetry import Telemetry
 from drasclr_core.train.views import make_views

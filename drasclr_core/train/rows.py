@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from drasclr_core.atlas.bank import Bank
-from drasclr_core.train.parallel import Processes
 from drasclr_core.base.errors import InputError
 from drasclr_core.config.settings import PretrainSettings
+from drasclr_core.train.parallel import Processes
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drasclr_core.train.parallel import Processes
 from drasclr_core.config.settings import PretrainSettings
 from drasclr_core.train.augment import apply_views, draw_views
 from drasclr_core.train.batches import Patches
+from drasclr_core.train.parallel import Processes
 
 _QUERY, _KEY, _NEIGHBOUR, _ORDER = range(4)  # random streams of a step
 

@@ -9,11 +9,11 @@ from test_encoder import CONDITIONINGS, seasoned_encoder
 from toy_bank import SETTINGS as TOY
 from toy_bank import toy_bank
 
-from drasclr_core.train.parallel import Processes
 from drasclr_core.config.settings import EXTRA_DIM, Features
 from drasclr_core.model.encoder import FEATURES, LAYERS, MIDDLE_LAYERS, POOLED_LAYERS, Encoder
 from drasclr_core.train.contrast import Contrast
 from drasclr_core.train.loop import initial_encoder
+from drasclr_core.train.parallel import Processes
 
 MIDDLE = {16: slice(5, 11), 8: slice(2, 6), 4: slice(1, 3)}  # voxels 10 to 21, 8 to 23 and 8 to 23 of 32
 

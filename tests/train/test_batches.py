@@ -5,9 +5,9 @@ import pytest
 import torch
 from toy_bank import toy_bank
 
-from drasclr_core.train.parallel import Processes
 from drasclr_core.config.settings import PretrainSettings
 from drasclr_core.train.batches import batches_per_landmark, epoch_batches, read_batches
+from drasclr_core.train.parallel import Processes
 from drasclr_core.train.rows import Rows
 
 SETTINGS = PretrainSettings(batch_size=4, groups=2, neighbours=2)

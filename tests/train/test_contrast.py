@@ -8,12 +8,12 @@ import pytest
 import torch
 from reference import released_model
 
-from drasclr_core.train.parallel import Processes
 from drasclr_core.config.settings import PretrainSettings
 from drasclr_core.model.encoder import Encoder
 from drasclr_core.model.released import released_names
 from drasclr_core.train.contrast import Contrast
 from drasclr_core.train.measures import MEANS, MEASURES
+from drasclr_core.train.parallel import Processes
 from drasclr_core.train.views import Views
 
 CPU = torch.device("cpu")

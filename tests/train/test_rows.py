@@ -8,9 +8,9 @@ import torch
 from toy_bank import toy_bank
 
 from drasclr_core.atlas.bank import Bank
-from drasclr_core.train.parallel import Processes
 from drasclr_core.base.errors import InputError
 from drasclr_core.config.settings import PretrainSettings
+from drasclr_core.train.parallel import Processes
 from drasclr_core.train.rows import Rows, plan_loads, subject_blocks
 
 ALONE = Processes(0, 1, 2)

@@ -10,12 +10,12 @@ import torch
 from toy_bank import SETTINGS as TOY
 from toy_bank import toy_bank
 
-from drasclr_core.train.parallel import Processes
 from drasclr_core.base.errors import InputError
 from drasclr_core.train import loop as training
 from drasclr_core.train.batches import epoch_batches, read_batches
 from drasclr_core.train.contrast import Contrast
 from drasclr_core.train.loop import cosine_rate, initial_encoder, pretrain
+from drasclr_core.train.parallel import Processes
 from drasclr_core.train.rows import Rows
 from drasclr_core.train.views import make_views
 

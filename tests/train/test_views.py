@@ -5,10 +5,10 @@ import pytest
 import torch
 from toy_bank import toy_bank
 
-from drasclr_core.train.parallel import Processes
 from drasclr_core.config.settings import PretrainSettings
 from drasclr_core.train.augment import apply_views, draw_views
 from drasclr_core.train.batches import epoch_batches, read_batches
+from drasclr_core.train.parallel import Processes
 from drasclr_core.train.rows import Rows
 from drasclr_core.train.views import make_views
 
