@@ -75,7 +75,7 @@ def test_required_results_name_each_evaluation_once(toy):
 
 
 def test_experiments_load_without_heavy_imports():
-    code = "import sys; from drasclr_core.config import table_specs; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    code = "import sys, drasclr_core.config.table_specs; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert not {"numpy", "pandas", "sklearn", "scipy", "torch"} & set(loaded.split())
 

@@ -54,6 +54,6 @@ def test_faults_are_named(tmp_path, text, message):
 
 
 def test_figures_load_without_heavy_imports():
-    code = "import sys; from drasclr_core.config import figure_specs; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    code = "import sys, drasclr_core.config.figure_specs; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert not {"numpy", "pandas", "sklearn", "scipy", "torch", "matplotlib"} & set(loaded.split())
