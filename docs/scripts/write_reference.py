@@ -49,7 +49,7 @@ def command_line_page() -> str:
     text = subprocess.run(
         [*command, "--title", "The command drasclr"], cwd=ROOT, check=True, capture_output=True, encoding="utf-8"
     ).stdout
-    lines, above = [SOURCE.format("the functions in drasclr_core/cli*.py"), ""], "drasclr"
+    lines, above = [SOURCE.format("the functions in drasclr_core/cli/"), ""], "drasclr"
     for line in text.strip().splitlines():
         if heading := re.match(r"#+ `([\w -]+)`", line):
             above = heading[1]

@@ -18,7 +18,7 @@ from drasclr_core.atlas.patches import STORE, open_patches
 from drasclr_core.atlas.shards import RowFiles, create_rows, row_compressor
 from drasclr_core.base.errors import InputError
 from drasclr_core.base.files import atomic_directory
-from drasclr_core.base.stores import Store, checked_codecs
+from drasclr_core.base.stores import WHOLE, Store, checked_codecs
 from drasclr_core.cohort.persons import person_indices
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ def build_bank(
         attributes = {"participant_ids": list(ids), "persons": whose, "grid": grid.to_json()}
         bank = zarr.create_group(partial, attributes=attributes)
         valid = _read_valid(patch_folders, ids, shape)
-        bank.create_array("valid", data=valid, chunks=valid.shape, compressors=checked_codecs())
+        bank.create_array("valid", data=valid, chunks=valid.shape, compressors=checked_codecs(), **WHOLE)
         hu, told = create_rows(bank, shape, row_compressor()), hashlib.sha256(valid.tobytes())
         for begin in range(0, shape[0], block):
             rows = slice(begin, min(begin + block, shape[0]))

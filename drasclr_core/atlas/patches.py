@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from drasclr_core.atlas.landmarks import LandmarkGrid
 from drasclr_core.base.errors import InputError, QualityError
 from drasclr_core.base.files import atomic_directory
-from drasclr_core.base.stores import Store, checked_codecs
+from drasclr_core.base.stores import WHOLE, Store, checked_codecs
 
 OUTSIDE_HU = -1024
 STORE = "patches.zarr"
@@ -188,9 +188,10 @@ def write_patches(
             shards=hu.shape,
             compressors=[ct_compressor(), Crc32cCodec()],
             fill_value=OUTSIDE_HU,
+            **WHOLE,
         )[:] = hu
         for name, values in (("index_zyx", index_zyx), ("valid", valid)):
-            group.create_array(name, data=values, chunks=values.shape, compressors=checked_codecs())
+            group.create_array(name, data=values, chunks=values.shape, compressors=checked_codecs(), **WHOLE)
 
 
 def open_patches(path: str | Path) -> Store:

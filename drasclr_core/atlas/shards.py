@@ -23,6 +23,7 @@ from zarr.storage import LocalStore
 
 from drasclr_core.atlas.patches import OUTSIDE_HU
 from drasclr_core.base.errors import DamagedError
+from drasclr_core.base.stores import WHOLE
 
 THREADS = 2  # the caller is one of them
 # Subjects per inner chunk: large enough to decode fast, small enough that the threads end together in a small cohort.
@@ -68,7 +69,7 @@ def create_rows(group: zarr.Group, shape: tuple[int, ...], compressor: BloscCode
         shards=(1, whole, *shape[2:]),
         compressors=[Crc32cCodec()] if compressor is None else [compressor, Crc32cCodec()],
         fill_value=OUTSIDE_HU,
-        config={"write_empty_chunks": True},  # so that a row without a file is a row that was lost
+        **WHOLE,
     )
 
 

@@ -25,6 +25,22 @@ _UNLOCKABLE = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of file systems 
 _OF_SNAKEMAKE = re.compile(r"(^|_)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")  # the names of its jobs end so
 
 
+def open_own(path: Path, flags: int, mode: str) -> IO[str]:
+    """Open a file of ours, to be written to, which is made where there is none, and is no link.
+
+    Raises
+    ------
+    InputError
+        If it is a link, which anybody who shares the folder may have planted.
+    """
+    try:
+        return open(os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o666), mode, encoding="utf-8")
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{path} is a link, which no workflow makes: remove it, then start again.") from None
+        raise
+
+
 @contextmanager
 def alone_in(work: Path) -> Iterator[None]:
     """Make a folder and keep every other job out of it: a killed workflow may leave its jobs running.
@@ -44,7 +60,7 @@ def alone_in(work: Path) -> Iterator[None]:
     """
     work.mkdir(parents=True, exist_ok=True)
     own = os.environ.get("SLURM_JOB_ID", "")
-    with (work / "lock").open("a+") as lock:
+    with open_own(work / "lock", os.O_RDWR | os.O_APPEND, "a+") as lock:
         lock.seek(0)
         holder = lock.read().strip()
         if own and holder and own != holder:

@@ -1,5 +1,6 @@
 """Our zarr stores: every chunk ends in its checksum, and what is damaged is named."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ def checked_codecs() -> list[Any]:
     return [ZstdCodec(), Crc32cCodec()]
 
 
+WHOLE: dict[str, Any] = {"config": {"write_empty_chunks": True}, "attributes": {"whole": True}}
+"""Options of an array of ours: every chunk is written, so that one that is missing was lost. In earlier versions those
+of the fill value alone were not, which `Store.open` knows by the attribute."""
+
+
 @contextmanager
 def naming_damage(path: str | Path) -> Iterator[None]:
     """Turn what zarr makes of a damaged store at `path`, in the block, into a DamagedError."""
@@ -30,6 +36,13 @@ def naming_damage(path: str | Path) -> Iterator[None]:
         if isinstance(error, DamagedError):
             raise
         raise DamagedError(path, f"{type(error).__name__}: {error}") from error
+
+
+def _files(array: Any) -> int:
+    """Return the files that an array's chunks, or shards, lie in."""
+    return math.prod(
+        math.ceil(size / part) for size, part in zip(array.shape, array.shards or array.chunks, strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -74,7 +87,12 @@ class Store:
             if file.is_file() and not file.stat().st_size:
                 raise DamagedError(file, "it is empty")
         with naming_damage(path):
-            return cls(zarr.open_group(path, mode="r", zarr_format=3), Path(path))
+            store = cls(zarr.open_group(path, mode="r", zarr_format=3), Path(path))
+            for name, array in store.group.arrays():
+                chunks = Path(path, name, "c")
+                if array.attrs.get("whole") and sum(file.is_file() for file in chunks.rglob("[!.]*")) < _files(array):
+                    raise DamagedError(chunks, "a part of it is missing")
+        return store
 
     def attribute(self, name: str) -> Any:
         """Return an attribute that is always there."""

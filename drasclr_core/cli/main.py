@@ -132,13 +132,17 @@ def plan(
     from drasclr_core.config.recipes import with_recipe
     from drasclr_core.workflow.plan import cohort_sizes, make_plan
     from drasclr_core.workflow.plan_table import plan_text
-    from drasclr_core.workflow.study import check_study, cohort_rows
+    from drasclr_core.workflow.study import absent_images, check_study, cohort_rows
     from drasclr_core.workflow.unfinished import unfinished_trainings
 
     content = read_yaml(config)
     if subjects is None:
         content = check_study(content, cache(partial(cohort_rows, content)))
         sizes = cohort_sizes(content)
+        for cohort in sizes:
+            if absent := absent_images(content, cohort):
+                told = f"{len(absent)} of {sizes[cohort]} images are not there, such as {absent[0]}"
+                typer.echo(f"Warning: {cohort}: {told}: correct the paths, or these scans are left out.", err=True)
     else:  # of a cohort whose table need not be there yet
         check_config(content)
         sizes = cohort_sizes(content, subjects)

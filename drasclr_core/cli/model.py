@@ -40,14 +40,14 @@ def unfinished(
     remove: Annotated[bool, typer.Option("--remove", help="Remove them; without FOLDERS those superseded.")] = False,
 ) -> None:
     """List the unfinished trainings in work/ of this project: which run, go on when started again, are superseded."""
-    from drasclr_core.workflow.unfinished import SUPERSEDED, remove_unfinished, unfinished_trainings
+    from drasclr_core.workflow.unfinished import SUPERSEDED, chosen_trainings, remove_unfinished, unfinished_trainings
 
     found = unfinished_trainings()
-    chosen = folders or [each.folder for each in found if each.state == SUPERSEDED]
     if remove:
-        for each in remove_unfinished(chosen):
+        for each in remove_unfinished(folders or [each.folder for each in found if each.state == SUPERSEDED]):
             typer.echo(f"removed {each}")
-    else:
-        for each in found:
-            if not folders or each.folder in folders:
-                typer.echo(each)
+        return
+    for each in chosen_trainings(folders) if folders else found:
+        typer.echo(each)
+    if not found:
+        typer.echo("No training is unfinished here.", err=True)

@@ -179,7 +179,8 @@ def _checked_table(path: Path, alone: bool = False) -> tuple[_Table, list[dict[s
     table = _read_table(path)
     rows = [(line, _typed(cells, schema["properties"])) for line, cells in table.rows]
     raise_faults(
-        str(path), [*table.faults, *(_image_faults(table.rows) if alone else ()), *_schema_faults(rows, schema)]
+        str(path),
+        [*table.faults, *(_image_faults(table.rows, path.parent) if alone else ()), *_schema_faults(rows, schema)],
     )
     return table, [row for _, row in rows]
 
@@ -212,12 +213,12 @@ def _identity_faults(columns: list[str], rows: list[tuple[int, dict[str, str]]])
         first_line.setdefault(name, line)
 
 
-def _image_faults(rows: list[tuple[int, dict[str, str]]]) -> Iterator[str]:
+def _image_faults(rows: list[tuple[int, dict[str, str]]], folder: Path) -> Iterator[str]:
     """Tell the scans that stand twice: their participants could fall into different folds."""
     first_line: dict[str, int] = {}
     for line, cells in rows:
         if (image := cells.get("image")) and not cells.get("exclude_reason"):
-            path = os.path.normpath(image)
+            path = os.path.abspath(folder / image)
             if path in first_line:
                 yield f"line {line}, image: '{image}' is already the scan of line {first_line[path]}; give each its own"
             first_line.setdefault(path, line)

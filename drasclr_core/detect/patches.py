@@ -20,7 +20,7 @@ from drasclr_core.atlas.landmarks import LandmarkGrid
 from drasclr_core.atlas.patches import ct_compressor, cut_patches
 from drasclr_core.atlas.subject import Subject
 from drasclr_core.base.files import atomic_directory
-from drasclr_core.base.stores import Store, checked_codecs
+from drasclr_core.base.stores import WHOLE, Store, checked_codecs
 from drasclr_core.cohort.boxes import HEALTHY, Box, box_voxels, deal_places
 from drasclr_core.cohort.table import BOX_SIZE_MM
 from drasclr_core.model.dense import BEFORE, window_codes
@@ -171,7 +171,7 @@ def write_box_patches(path: str | Path, patches: BoxPatches) -> None:
             if values.ndim == 4:
                 shards = {"chunks": (1, *values.shape[1:]), "shards": (_SHARD, *values.shape[1:])}
                 layout = {"compressors": [ct_compressor(), crc], **shards}
-            group.create_array(name, shape=values.shape, dtype=values.dtype, **layout)[:] = values
+            group.create_array(name, shape=values.shape, dtype=values.dtype, **layout, **WHOLE)[:] = values
 
 
 def read_box_patches(path: str | Path) -> BoxPatches:

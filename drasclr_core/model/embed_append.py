@@ -1,7 +1,7 @@
 """Tables of features that grow: what is there stays, and what a killed call has done is not done again."""
 
 import json
-import shutil
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ import numpy as np
 
 from drasclr_core.base.errors import InputError
 from drasclr_core.base.files import atomic_path
-from drasclr_core.base.locks import lock_or_refuse
+from drasclr_core.base.locks import lock_or_refuse, open_own
 from drasclr_core.model.embed_scan import ScanFeatures
 from drasclr_core.model.embed_tables import SCANS, Tables, about_model, feature_tables, landmarks_path, write_tables
 from drasclr_core.model.folder import Model
@@ -64,7 +64,7 @@ class GrowingTable:
             found = {scan: self._load(sum_) for sum_, scan in parts}
             new = feature_tables(found, self.model, {scan: sum_ for sum_, scan in parts})
             write_tables(new, self.path, before=self._old)
-        shutil.rmtree(unfinished_path(self.path))
+        _remove(unfinished_path(self.path))
         return bool(self.known)
 
     def unwritten(self) -> dict[str, str]:
@@ -81,14 +81,33 @@ class GrowingTable:
             return ScanFeatures(**{name: part[name] for name in _ARRAYS}, metrics={})
 
 
+def _is_ours(path: Path) -> bool:
+    """Return whether a file in the folder of finished scans is one of `GrowingTable`, or of an interrupted writing."""
+    return path.is_file() and not path.is_symlink() and (path.name == "lock" or ".npz" in path.name)
+
+
+def _remove(work: Path) -> None:
+    for path in filter(_is_ours, work.iterdir()):
+        path.unlink()
+    work.rmdir()
+
+
 def _name_of(path: Path, model: Model) -> str:
+    """Return whose features a file holds, once all of it was read."""
+    damaged = InputError(f"{path} is damaged: remove it, and its scan is embedded again.")
     try:
         with np.load(path) as part:
             about: dict[str, Any] = json.loads(str(part["about"]))
-    except (ValueError, KeyError, BadZipFile) as error:
-        raise InputError(f"{path} is damaged: remove it, and its scan is embedded again.") from error
+            scan = str(about["scan"])
+            arrays = [part[name] for name in _ARRAYS]
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, BadZipFile) as error:
+        raise damaged from error
     _check_same(path.parent, about, about_model(model))
-    return str(about["scan"])
+    count, dim = len(model.grid), model.encoder.output_dim
+    shapes = [(dim,), (count, dim), (count,), (count, 3)]
+    if [each.shape for each in arrays] != shapes or not np.isfinite(arrays[0]).all():
+        raise damaged
+    return scan
 
 
 @contextmanager
@@ -101,8 +120,10 @@ def growing_table(path: Path, model: Model) -> Iterator[GrowingTable]:
         If they are not of this model and these features, are not whole, or another call adds to them.
     """
     work, table = unfinished_path(path), GrowingTable(path, model)
+    if work.is_symlink() or (work.exists() and any(not _is_ours(each) for each in work.iterdir())):
+        raise InputError(f"{work} holds what no call of ours put there: give another output, or move it away.")
     work.mkdir(exist_ok=True)
-    with (work / "lock").open("a") as lock:
+    with open_own(work / "lock", os.O_WRONLY | os.O_APPEND, "a") as lock:
         lock_or_refuse(lock, InputError(f"Another call adds to {path}: wait for it or end it, then start again."))
         try:
             if path.exists():
@@ -112,7 +133,7 @@ def growing_table(path: Path, model: Model) -> Iterator[GrowingTable]:
             yield table
         finally:
             if work.exists() and not any(work.glob("*.npz")):
-                shutil.rmtree(work)
+                _remove(work)
 
 
 def _read(path: Path, model: Model) -> Tables:

@@ -13,7 +13,7 @@ import zarr
 from drasclr_core.atlas.bank import Bank, open_bank
 from drasclr_core.base.errors import InputError
 from drasclr_core.base.files import RECORD, atomic_directory, own_sums, write_json
-from drasclr_core.base.stores import checked_codecs
+from drasclr_core.base.stores import WHOLE, checked_codecs
 from drasclr_core.base.version import __version__
 from drasclr_core.config.settings import Features
 from drasclr_core.model.encoder import Encoder, normalise_hu
@@ -72,7 +72,7 @@ def embed_to_folder(
         write_json(partial / RECORD, {**told, "sha256": own_sums(partial)})
         store = zarr.create_group(partial / "landmarks.zarr", attributes={"participant_ids": bank.participant_ids})
         for name, values in (("features", found), ("valid", bank.valid.T), ("landmarks_mm", bank.grid.points_mm)):
-            store.create_array(name, data=np.ascontiguousarray(values), compressors=checked_codecs())
+            store.create_array(name, data=np.ascontiguousarray(values), compressors=checked_codecs(), **WHOLE)
 
 
 def embed_bank(bank: Bank, encoder: Encoder) -> Iterator[npt.NDArray[np.float32]]:

@@ -1,11 +1,13 @@
 """The files of a model folder, and their sums."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from drasclr_core.base.errors import DamagedError, InputError
 from drasclr_core.base.files import atomic_path, file_sha256, read_json
+from drasclr_core.config.checks import digest
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +21,15 @@ DETECTOR = "detector.json"
 PARTS = (WEIGHTS, DESCRIPTION, LANDMARKS, ATLAS)
 DESCRIBED = (WEIGHTS, LANDMARKS, ATLAS)
 """Those whose sums stand in the description too."""
+
+
+SELF = "digest"
+"""The key of the description that tells whether the rest of it was changed: its sums may be away for a while."""
+
+
+def self_digest(description: Mapping[str, Any]) -> str:
+    """Return what a description has under `SELF`: the digest of all else."""
+    return digest({name: value for name, value in description.items() if name != SELF})
 
 
 def sums_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
@@ -62,6 +73,8 @@ def is_made_from(folder: Path, made_from: str) -> bool:
     try:
         description = read_json(folder / DESCRIPTION)
         if description.get("made_from") != made_from or description["sha256"] != sums_of(folder, DESCRIBED):
+            return False
+        if description.get(SELF, self_digest(description)) != self_digest(description):
             return False
         if (folder / SUMS).is_file():
             checked_sums(folder)

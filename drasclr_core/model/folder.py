@@ -27,9 +27,11 @@ from drasclr_core.model.files import (
     DESCRIPTION,
     LANDMARKS,
     PARTS,
+    SELF,
     WEIGHTS,
     checked_sums,
     instead_of,
+    self_digest,
     sums_of,
     write_sums,
 )
@@ -153,8 +155,8 @@ def write_model(
     (folder / WEIGHTS).write_bytes(save(tensors))
     write_json(folder / LANDMARKS, grid.to_json())
     shutil.copyfile(atlas_mask, folder / ATLAS)
-    told = {"versions": {"drasclr": __version__}, "sha256": sums_of(folder, DESCRIBED)}
-    write_json(folder / DESCRIPTION, {**description, **told})
+    told = {**description, "versions": {"drasclr": __version__}, "sha256": sums_of(folder, DESCRIBED)}
+    write_json(folder / DESCRIPTION, {**told, SELF: self_digest(told)})
     write_sums(folder)
 
 

@@ -110,6 +110,8 @@ def of_itk(name: str, image: sitk.Image) -> ScanImage:
     scan_checks.check_size(name, image.GetSize())
     check_components(name, image.GetPixelID(), image.GetNumberOfComponentsPerPixel())
     geometry = (image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+    if not np.isfinite([*geometry[1], *geometry[2]]).all():
+        raise InputError(f"{name}: its origin or direction holds what is no number: load the scan again.")
     return ScanImage(name, sitk.GetArrayViewFromImage(image), *geometry, owner=image)
 
 
@@ -125,8 +127,8 @@ def _of_array(name: str, given: Any, affine: Any) -> ScanImage:
             f"{name}: an array does not say where its voxels lie: give its affine too, a (4, 4) matrix from (i, j, k) "
             "to millimetres in RAS, such as nibabel's image.affine."
         )
-    values, matrix = np.asarray(given), np.asarray(affine, np.float64)
-    scan_checks.check_size(name, values.shape)
+    scan_checks.check_size(name, tuple(given.shape))  # before a lazy array computes its voxels
+    values, matrix = _plain(name, given, "voxels"), _plain(name, affine, "affine", np.float64)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or (matrix[3] != (0, 0, 0, 1)).any():
         raise InputError(
             f"{name}: the affine, of shape {matrix.shape}, is no (4, 4) matrix of finite numbers with a last row of "
@@ -137,6 +139,21 @@ def _of_array(name: str, given: Any, affine: Any) -> ScanImage:
     scan_checks.check_spacing(name, values.shape, spacing_mm.tolist())
     direction, origin_mm = (axes / spacing_mm).ravel().tolist(), (_RAS_TO_LPS @ matrix[:3, 3]).tolist()
     return ScanImage(name, values.transpose(2, 1, 0), tuple(spacing_mm.tolist()), tuple(origin_mm), tuple(direction))
+
+
+def _plain(name: str, given: Any, what: str, dtype: Any = None) -> npt.NDArray[Any]:
+    """Return an array of NumPy; one of another library may refuse, or hold what NumPy has no kind for."""
+    if np.ma.isMaskedArray(given):
+        raise InputError(f"{name}: its {what} are a masked array: fill what is masked, with air (-1024) say.")
+    if np.iscomplexobj(given):
+        raise InputError(f"{name}: its {what} hold complex numbers: give real ones.")
+    try:
+        return np.asarray(given, dtype)
+    except Exception as error:  # whatever a library raises
+        raise InputError(
+            f"{name}: its {what} cannot be read as an array ({type(error).__name__}): give numbers, of a tensor "
+            "tensor.detach().cpu().float()."
+        ) from error
 
 
 def _is_nibabel(given: Any) -> bool:

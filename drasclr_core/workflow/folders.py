@@ -1,7 +1,6 @@
 """Folders of a whole workflow: its results, for one workflow at a time, and its temporary files, for it alone."""
 
 import atexit
-import errno
 import fcntl
 import os
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from drasclr_core.base.errors import InputError
-from drasclr_core.base.locks import lock_or_refuse
+from drasclr_core.base.locks import lock_or_refuse, open_own
 
 LOCK = ".workflow.lock"
 """The file in the folder of results that a running workflow keeps locked."""
@@ -62,16 +61,12 @@ def hold_results(results: Path) -> IO[str]:
 
 
 def _open_lock(path: Path) -> IO[str]:
-    """Open the file, which is no link: it is written to. One of another user need only be readable to be locked."""
-    for flags, mode in ((os.O_RDWR | os.O_CREAT, "r+"), (os.O_RDONLY, "r")):
+    """Open the file; one of another user need only be readable to be locked."""
+    for flags, mode in ((os.O_RDWR, "r+"), (os.O_RDONLY, "r")):
         try:
-            return open(os.open(path, flags | os.O_NOFOLLOW, 0o666), mode, encoding="utf-8")
+            return open_own(path, flags, mode)
         except PermissionError:
             continue
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise InputError(f"{path} is a link, which no workflow makes: remove it, then start again.") from None
-            raise
     raise InputError(
         f"{path} belongs to {path.owner()} and may not be read: ask for `chmod a+r` on it, or remove it if no workflow "
         "runs there."
@@ -109,7 +104,7 @@ def register_temporary(registry: Path, folders: Iterable[str | Path]) -> IO[str]
     """
     registry.mkdir(parents=True, exist_ok=True)
     own = registry.resolve() / f"{socket.gethostname()}-{os.getpid()}"
-    note = own.open("w")
+    note = open_own(own, os.O_WRONLY | os.O_TRUNC, "w")
     _locks(note)
     note.write("".join(f"{Path(folder).resolve()}\n" for folder in folders))
     note.flush()

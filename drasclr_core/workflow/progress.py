@@ -12,8 +12,9 @@ from drasclr_core.config.checks import Config
 from drasclr_core.workflow.plan import Plan
 
 _STEP = re.compile(r"step (\d+) of (\d+)")
+_RESUMED = re.compile(r"resumed at step (\d+)")
 _NAMES = 3
-_TAIL_BYTES = 4096
+_TAIL_BYTES = 65536  # torchrun ends a log with a page of its own
 _START_S = 3.0  # of Python and its libraries: a job of which nothing is known
 
 
@@ -28,10 +29,11 @@ class Job:
     logs: list[str]
     since: float
 
-    def steps(self) -> tuple[int, int] | None:
-        """Return the last step that its log tells of, and of how many."""
-        found = _STEP.findall("".join(log_tail(path) for path in self.logs))
-        return (int(found[-1][0]), int(found[-1][1])) if found else None
+    def steps(self) -> tuple[int, int, int] | None:
+        """Return the last step that its log tells of, of how many, and the one that a checkpoint began at."""
+        log = "".join(log_tail(path) for path in self.logs)
+        found, resumed = _STEP.findall(log), _RESUMED.findall(log)
+        return (int(found[-1][0]), int(found[-1][1]), int(resumed[-1]) if resumed else 0) if found else None
 
 
 def log_tail(path: str) -> str:
@@ -110,8 +112,8 @@ class WorkflowProgress:
 
     def _whole(self, job: Job, now: float) -> float:
         """Return the seconds from a job's start to its end."""
-        steps = job.steps()
-        return (now - job.since) * steps[1] / steps[0] if steps else self._usual(job.rule)
+        done, total, begin = job.steps() or (0, 0, 0)
+        return (now - job.since) * (total - begin) / (done - begin) if done > begin else self._usual(job.rule)
 
     def line(self) -> str:
         """Return how far it is, in one line."""

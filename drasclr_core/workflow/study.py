@@ -62,6 +62,16 @@ def cohort_rows(config: Config, cohort: str) -> dict[str, dict[str, str]]:
     return {row["participant_id"]: row for row in read_checked_rows(source["participants"])}
 
 
+def absent_images(config: Config, cohort: str) -> list[Path]:
+    """Return the images of a cohort's table that are not there and not left out by hand; of a phantom none."""
+    source = config["cohorts"][cohort]
+    if "phantom" in source:
+        return []
+    folder = Path(source["participants"]).parent
+    wanted = (row for row in cohort_rows(config, cohort).values() if not row.get("exclude_reason"))
+    return [path for row in wanted if not (path := folder / row["image"]).exists()]
+
+
 def check_study(config: Config, rows: Callable[[str], Rows]) -> Config:
     """Check a configuration, and it against the tables of the cohorts in use.
 

@@ -18,6 +18,8 @@ _SHARE = 0.1
 """Of the time so far, that may pass without a line: a workflow of days is told of by the hour."""
 
 _SHOWN = 12
+_OUR_ERROR = re.compile(r"\bdrasclr_core\.[\w.]*Error: (?P<told>.*)")
+_ANY_ERROR = re.compile(r"^(?:\[rank\d+\]: ?)?(?P<told>[\w.]*(?:Error|Exception|Interrupt|Exit)\b.*)")
 _CHECKPOINTED = "stopped with a checkpoint"  # the last words of a training that goes on when it is started again
 _PASSING = re.compile(
     "Assuming unrestricted shared filesystem|Building DAG of jobs|Using shell:|Provided |Rules claiming more threads|"
@@ -44,7 +46,7 @@ class Terminal(logging.Handler):
         self._stream, self._progress = stream, progress
         self._in_place = stream.isatty()
         self._said_at = progress.clock()
-        self._failures, self._stopping, self._log_file = 0, False, ""
+        self._failures, self._stopping, self._log_file, self._is_gone = 0, False, "", False
         self._over = threading.Event()
         threading.Thread(target=self._keep_telling, daemon=True).start()
 
@@ -52,20 +54,21 @@ class Terminal(logging.Handler):
         """Take a record of Snakemake."""
         told = record.__dict__
         event = str(told.get("event") or "message")
-        take = getattr(self, f"_take_{event}", None)
-        if take:
-            take(told)
-        elif record.levelno >= logging.WARNING:
-            self._take_message(told)
+        take = getattr(self, f"_take_{event}", self._take_message if record.levelno >= logging.WARNING else None)
+        try:
+            if take:
+                take(told)
+        except Exception:  # as every handler: what is said of the work does not end it
+            self.handleError(record)
 
     def close(self) -> None:
         """Say how it ended."""
-        self.acquire()
-        if not self._over.is_set():
-            self._over.set()
-            if self._progress.total:
-                self._say_end()
-        self.release()
+        assert self.lock is not None
+        with self.lock:
+            if not self._over.is_set():
+                self._over.set()
+                if self._progress.total:
+                    self._say_end()
         super().close()
 
     def _take_run_info(self, told: Mapping[str, Any]) -> None:
@@ -83,7 +86,7 @@ class Terminal(logging.Handler):
 
     def _take_job_error(self, told: Mapping[str, Any]) -> None:
         job = self._progress.running.pop(told["jobid"], None)
-        messages = [message for message in (told["rule_msg"], *map(_last_line, told["log"])) if message]
+        messages = [message for message in (told["rule_msg"], *map(_reason, told["log"])) if message]
         stopped = self._stopping or any(_CHECKPOINTED in message for message in messages)
         self._failures += not stopped
         lines = [f"{'stopped' if stopped else 'failed'}: {job.name if job else told['rule_name']}", *messages]
@@ -104,20 +107,31 @@ class Terminal(logging.Handler):
 
     def _keep_telling(self) -> None:
         """Tell how far it is, also while no job begins or ends."""
+        assert self.lock is not None
         while not self._over.wait(1.0):
-            self.acquire()
-            now = self._progress.clock()
-            pause = 0.0 if self._in_place else max(_EVERY_S, _SHARE * (now - self._progress.began))
-            if self._progress.total and now - self._said_at >= pause:
-                self._said_at = now
-                line = self._progress.line()
-                self._stream.write(f"\r\x1b[K{line[: _width() - 1]}" if self._in_place else f"{line}\n")
-                self._stream.flush()
-            self.release()
+            with self.lock:
+                now = self._progress.clock()
+                pause = 0.0 if self._in_place else max(_EVERY_S, _SHARE * (now - self._progress.began))
+                if self._progress.total and now - self._said_at >= pause:
+                    self._said_at = now
+                    self._tell()
+
+    def _tell(self) -> None:
+        line = self._progress.line()
+        self._show(f"\r\x1b[K{line[: _width() - 1]}" if self._in_place else f"{line}\n")
 
     def _write(self, text: str) -> None:
-        self._stream.write(f"\r\x1b[K{text}\n" if self._in_place else f"{text}\n")
-        self._stream.flush()
+        self._show(f"\r\x1b[K{text}\n" if self._in_place else f"{text}\n")
+
+    def _show(self, text: str) -> None:
+        """Write, unless the terminal or pipe is gone: the work goes on, and Snakemake's log file has all of it."""
+        if self._is_gone:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._is_gone = True
 
     def _say_end(self) -> None:
         progress = self._progress
@@ -133,10 +147,13 @@ class Terminal(logging.Handler):
         self._write(f"{ended}{failed}. The same command goes on where it stopped. All that Snakemake said: {log}")
 
 
-def _last_line(log: str) -> str:
-    """Return the last line of a job's log: the message of its error."""
+def _reason(log: str) -> str:
+    """Return the line of a job's log that says why it ended: that of our error, else of any, else the last one."""
     lines = [line for line in log_tail(log).splitlines() if line.strip()]
-    return re.sub(r"^drasclr_core\.[\w.]*\w+Error: ", "", lines[-1]) if lines else ""
+    for pattern in (_OUR_ERROR, _ANY_ERROR):
+        if found := [match for match in map(pattern.search, lines) if match]:
+            return found[-1]["told"]
+    return lines[-1] if lines else ""
 
 
 def _count(number: int, what: str) -> str:

@@ -1,5 +1,6 @@
 """Trainings that were begun and have not ended, and which of them no later one needs."""
 
+import re
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from drasclr_core.base.errors import InputError
+from drasclr_core.base.errors import DamagedError, InputError
 from drasclr_core.base.files import read_json, write_json
 from drasclr_core.base.locks import is_taken
 
@@ -16,7 +17,7 @@ WORK = Path("work")
 
 _NOTE = "training.json"
 
-RUNS, GOES_ON, SUPERSEDED, UNKNOWN = "runs", "goes on when it is started again", "superseded", "of an earlier version"
+RUNS, GOES_ON, SUPERSEDED, UNKNOWN = "is running", "goes on when started again", "superseded", "of an earlier version"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def note_training(work: Path, model: Path) -> None:
 
 def unfinished_trainings(root: Path = WORK) -> list[UnfinishedTraining]:
     """Return the trainings that are not finished, the newest first; `root` lies in the project's folder."""
-    folders = [folder for folder in root.iterdir() if folder.is_dir()] if root.is_dir() else []
+    folders = [each for each in root.iterdir() if each.is_dir() and not each.is_symlink()] if root.is_dir() else []
     newest_first = sorted(folders, key=_written, reverse=True)
     models = {folder: _model_of(folder) for folder in newest_first}
     found = []
@@ -73,6 +74,15 @@ def unfinished_trainings(root: Path = WORK) -> list[UnfinishedTraining]:
     return found
 
 
+def chosen_trainings(folders: Iterable[Path], root: Path = WORK) -> list[UnfinishedTraining]:
+    """Return the unfinished trainings in these folders of `root`; InputError if one is none."""
+    known = {each.folder.resolve(): each for each in unfinished_trainings(root)}
+    for folder in folders:
+        if folder.resolve() not in known:
+            raise InputError(f"{folder} is no unfinished training; there are: {', '.join(map(str, known)) or 'none'}.")
+    return [known[folder.resolve()] for folder in folders]
+
+
 def remove_unfinished(folders: Iterable[Path], root: Path = WORK) -> list[UnfinishedTraining]:
     """Remove folders of work; return what they were.
 
@@ -81,14 +91,10 @@ def remove_unfinished(folders: Iterable[Path], root: Path = WORK) -> list[Unfini
     InputError
         If one is none, or its training runs; nothing is removed then.
     """
-    known = {each.folder.resolve(): each for each in unfinished_trainings(root)}
-    chosen = []
-    for folder in folders:
-        if folder.resolve() not in known:
-            raise InputError(f"{folder} is no unfinished training; there are: {', '.join(map(str, known)) or 'none'}.")
-        if known[folder.resolve()].state == RUNS:
-            raise InputError(f"{folder}: its training runs: end it first.")
-        chosen.append(known[folder.resolve()])
+    chosen = chosen_trainings(folders, root)
+    for each in chosen:
+        if each.state == RUNS:
+            raise InputError(f"{each.folder}: its training runs: end it first.")
     for each in chosen:
         shutil.rmtree(each.folder)
     return chosen
@@ -105,15 +111,18 @@ def _state(folder: Path, project: Path, model: str, *, superseded: bool) -> str:
 
 
 def _model_of(folder: Path) -> str:
-    note = folder / _NOTE
-    return str(read_json(note)["model"]) if note.exists() else ""
+    """Return the model that a folder of work is to become; nothing where an earlier version, or no one, noted it."""
+    try:
+        return str(read_json(folder / _NOTE)["model"])
+    except (FileNotFoundError, DamagedError, TypeError, KeyError):
+        return ""
 
 
 def _step(files: Iterable[Path]) -> int:
-    steps = [path.stem.removeprefix("checkpoint-") for path in files if path.name.startswith("checkpoint-")]
-    return max((int(step) for step in steps if step.isdigit()), default=0)
+    steps = [re.fullmatch(r"checkpoint-([0-9]+)\.pt", path.name) for path in files]
+    return max((int(step[1]) for step in steps if step), default=0)
 
 
 def _written(folder: Path) -> float:
     """Return when a folder was last written to; its lock is opened by whoever looks."""
-    return max(path.stat().st_mtime for path in [folder, *folder.rglob("*")] if path.name != "lock")
+    return max(path.lstat().st_mtime for path in [folder, *folder.rglob("*")] if path.name != "lock")

@@ -98,3 +98,13 @@ def test_a_slurm_that_does_not_answer_ends_no_job(tmp_path, slurm):
         pass
     assert (slurm / "7").exists()
     assert (tmp_path / "work/lock").read_text() == "7"
+
+
+def test_a_planted_link_is_no_lock(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/lock").symlink_to(precious)
+    with pytest.raises(InputError, match="is a link"), alone_in(tmp_path / "work"):
+        pass
+    assert precious.read_text() == "mine"

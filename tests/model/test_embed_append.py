@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 from scan_model import no_lungs, write_scan, write_scan_model
 from typer.testing import CliRunner
 
 from drasclr_core.cli.main import app
+from drasclr_core.model.embed_tables import about_model
+from drasclr_core.model.folder import load_model
 
 TABLES = ("f.parquet", "f.landmarks.parquet")
 
@@ -110,14 +113,13 @@ def test_a_call_killed_while_it_writes_loses_and_doubles_nothing(place, tmp_path
 
 KEEP_PARTS = """
 import sys
-from drasclr_core.model import embed_append as embedding_append
+from drasclr_core.model import embed_append
 from drasclr_core.cli.main import app
-kept, remove = sys.argv.pop(), embedding_append.shutil.rmtree
-class Shutil:
-    def rmtree(path):
-        shutil.copytree(path, kept)
-        remove(path)
-embedding_append.shutil = Shutil
+kept, remove = sys.argv.pop(), embed_append._remove
+def keep(path):
+    shutil.copytree(path, kept)
+    remove(path)
+embed_append._remove = keep
 app()
 """
 
@@ -220,3 +222,36 @@ def test_nothing_stays_where_all_are_refused(tmp_path, place):
     (tmp_path / "out").mkdir()
     result = embed(tmp_path, tmp_path / "out", "bad", more=("--append", "--model", str(place / "model")))
     assert (result.exit_code, list((tmp_path / "out").iterdir())) == (3, [])
+
+
+def test_a_folder_of_somebody_else_is_left_alone(place, tmp_path):
+    mine = tmp_path / "f.unfinished/thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    result = embed(place, tmp_path, "a")
+    assert result.exit_code == 2
+    assert "f.unfinished holds what no call of ours put there" in result.output
+    assert mine.read_text() == "mine"
+    shutil.move(mine.parent, tmp_path / "elsewhere")
+    (tmp_path / "f.unfinished").symlink_to(tmp_path / "elsewhere")
+    assert embed(place, tmp_path, "a").exit_code == 2
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("spoil", ["empty", "flipped", "list", "nan"])
+def test_a_damaged_part_is_named_before_any_work(place, tmp_path, spoil):
+    part = tmp_path / "f.unfinished" / f"{'0' * 64}.npz"
+    part.parent.mkdir()
+    model = load_model(place / "model")
+    count, dim = len(model.grid), model.encoder.output_dim
+    about = [1] if spoil == "list" else {"scan": "x", **about_model(model)}
+    mean = np.full(dim, np.nan if spoil == "nan" else 0, np.float32)
+    arrays = {"mean": mean, "landmarks": np.zeros((count, dim)), "valid": np.ones(count, bool)}
+    np.savez(part, about=np.array(json.dumps(about)), **arrays, landmarks_mm=np.zeros((count, 3)))
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= spoil == "flipped"
+    part.write_bytes(b"" if spoil == "empty" else content)
+    result = embed(place, tmp_path, "a")
+    assert result.exit_code == 2
+    assert f"{part.name} is damaged: remove it" in result.output
+    assert not (tmp_path / "f.parquet").exists()

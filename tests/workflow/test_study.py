@@ -11,7 +11,7 @@ from workflow_run import DEFAULT, ROOT, changed, snakemake
 
 from drasclr_core.base.errors import InputError
 from drasclr_core.cli.main import app
-from drasclr_core.workflow.study import check_study, cohort_rows, read_config, shared_persons
+from drasclr_core.workflow.study import absent_images, check_study, cohort_rows, read_config, shared_persons
 
 SEEDED = """\
 participant_id,image,FEV1pp,fev1_fvc,gold,cle,died,followup_days,exclude_reason,person
@@ -169,3 +169,20 @@ def test_the_default_configuration_can_be_changed_on_the_command_line(tmp_path):
     output = run.stdout + run.stderr
     assert run.returncode == 0, output[-2000:]
     assert "pretrain_encoder" in output
+
+
+def test_a_scan_is_the_same_by_its_absolute_path(tmp_path):
+    lines = f"p1\tscans/a.nii.gz\np2\t{tmp_path / 'scans/a.nii.gz'}\n"
+    (tmp_path / "t.tsv").write_text(f"participant_id\timage\n{lines}", encoding="utf-8")
+    with pytest.raises(InputError, match="line 3, image: .* is already the scan of line 2"):
+        cohort_rows({"cohorts": {"c": {"participants": str(tmp_path / "t.tsv")}}}, "c")
+
+
+def test_plan_counts_the_images_that_are_not_there(tmp_path):
+    table = "participant_id\timage\n" + "".join(f"p{i}\tp{i}.nii.gz\n" for i in range(40))
+    config = clinic(tmp_path, table)
+    (tmp_path / "p3.nii.gz").touch()
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert [path.name for path in absent_images(config, "clinic")] == [f"p{i}.nii.gz" for i in range(40) if i != 3]
+    told = CliRunner().invoke(app, ["plan", str(tmp_path / "mine.yaml")]).output
+    assert "clinic: 39 of 40 images are not there, such as" in told

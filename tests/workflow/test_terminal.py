@@ -69,6 +69,8 @@ def test_a_jobs_log_tells_how_far_it_is(clock, tmp_path):
     clock.now = 50.0
     assert progress.seconds_left() == 150.0
     assert progress.line() == "0 of 1 jobs, about 2 min left: train drasclr step 100/400"
+    log.write_text("resumed at step 300 of 400\nstep 350 of 400: loss 2\n")  # 50 steps in 50 s, 50 are left
+    assert progress.seconds_left() == 50.0
     log.unlink()  # it has not begun to write
     assert progress.line() == "0 of 1 jobs: train drasclr"
 
@@ -123,8 +125,8 @@ def test_a_plans_seconds_are_those_of_one_job_on_its_cores():
 class Shown:
     """A terminal, and what stands on it."""
 
-    def __init__(self):
-        self.stream, self.logger = io.StringIO(), logging.Logger("snakemake")
+    def __init__(self, stream=None):
+        self.stream, self.logger = stream or io.StringIO(), logging.Logger("snakemake")
         self.terminal = Terminal(self.stream, WorkflowProgress({}))
         self.logger.addHandler(self.terminal)
 
@@ -217,3 +219,38 @@ def test_a_start_with_nothing_to_do_says_only_that():
     shown = Shown()
     shown.logger.info("Nothing to be done (all requested files are present and up to date).")
     assert shown.text() == "Nothing to be done (all requested files are present and up to date).\n"
+
+
+class Gone(io.StringIO):
+    """A terminal that was closed, a pipe that nobody reads."""
+
+    def write(self, _):
+        raise BrokenPipeError
+
+
+def test_the_work_goes_on_when_the_terminal_is_gone():
+    shown = Shown(Gone())
+    shown.event("run_info", stats={"cut": 1, "total": 1})
+    shown.terminal._tell()
+    shown.job(1)  # a lock that was left held would block here
+    shown.event("job_finished", job_id=1)
+    shown.terminal.close()
+
+
+def test_the_reason_is_that_of_our_error_not_a_note_or_a_page_behind_it(shown, tmp_path):
+    log = tmp_path / "cut.log"
+    log.write_text(
+        "OSError: [Errno 28] No space left\n\nThe above exception was the direct cause:\n"
+        "[rank1]: drasclr_core.base.errors.InputError: is the disk full?\n"
+        "phantom-002 failed in ingest. If it does every time, leave it out.\ntorch.distributed: exitcode 1\n"
+    )
+    shown.job(1)
+    shown.fail(1, log=[str(log)])
+    assert "\n    is the disk full?\n" in shown.text()
+
+
+def test_else_it_is_that_of_any_error(shown, tmp_path):
+    log = tmp_path / "cut.log"
+    log.write_text("Traceback\nOSError: [Errno 28] No space left\nphantom-002 failed in ingest.\n")
+    shown.fail(1, log=[str(log)])
+    assert "\n    OSError: [Errno 28] No space left\n" in shown.text()

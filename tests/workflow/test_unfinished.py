@@ -96,4 +96,19 @@ def test_the_command_removes_what_is_superseded_and_no_more(project):
     assert (old.exists(), new.exists()) == (False, True)
     assert CliRunner().invoke(app, ["unfinished", "--remove", "work/new"]).exit_code == 0
     assert not new.exists()
-    assert CliRunner().invoke(app, ["unfinished"]).output == ""
+    assert CliRunner().invoke(app, ["unfinished"]).stdout == ""
+
+
+def test_a_link_or_a_damaged_note_neither_ends_the_list_nor_leads_elsewhere(project, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    begun(project, "old", 5)
+    begun(project, "new", 1)
+    (project / "work/link").symlink_to(elsewhere)
+    for name, text in (("list", "[1]"), ("empty", ""), ("other", "{}")):
+        (begun(project, name, 2, model=None) / "training.json").write_text(text)
+    (project / "work/new/checkpoint-².pt").touch()
+    (project / "work/new/gone").symlink_to("nowhere")
+    assert states(project) == {"new": GOES_ON, "old": SUPERSEDED, "list": UNKNOWN, "empty": UNKNOWN, "other": UNKNOWN}
+    assert CliRunner().invoke(app, ["unfinished", "--remove"]).exit_code == 0
+    assert elsewhere.exists()
+    assert CliRunner().invoke(app, ["unfinished", "work/nothing"]).exit_code == 2
