@@ -145,10 +145,13 @@ def _plain(name: str, given: Any, what: str, dtype: Any = None) -> npt.NDArray[A
     """Return an array of NumPy; one of another library may refuse, or hold what NumPy has no kind for."""
     if np.ma.isMaskedArray(given):
         raise InputError(f"{name}: its {what} are a masked array: fill what is masked, with air (-1024) say.")
-    if np.iscomplexobj(given):
-        raise InputError(f"{name}: its {what} hold complex numbers: give real ones.")
     try:
-        return np.asarray(given, dtype)
+        values = np.asarray(given)
+        if np.iscomplexobj(values):
+            raise InputError(f"{name}: its {what} hold complex numbers: give real ones.")
+        return values if dtype is None else values.astype(dtype)
+    except InputError:
+        raise
     except Exception as error:  # whatever a library raises
         raise InputError(
             f"{name}: its {what} cannot be read as an array ({type(error).__name__}): give numbers, of a tensor "

@@ -4,13 +4,14 @@ from typing import get_args
 
 import pytest
 import torch
-from scan_model import PROVENANCE
+from scan_model import PROVENANCE, write_scan_model
 from toy_bank import toy_grid
 
 from drasclr_core.base.errors import InputError
+from drasclr_core.base.files import read_json, write_json
 from drasclr_core.config.settings import PretrainSettings
 from drasclr_core.model.encoder import Conditioning
-from drasclr_core.model.files import ATLAS, DESCRIPTION, DETECTOR, LANDMARKS, SUMS, WEIGHTS
+from drasclr_core.model.files import ATLAS, DESCRIPTION, DETECTOR, LANDMARKS, SUMS, WEIGHTS, is_made_from
 from drasclr_core.model.folder import load_model, load_model_to, save_model
 from drasclr_core.train.loop import initial_encoder
 
@@ -157,3 +158,15 @@ def test_a_gpu_that_is_not_there_is_refused(tmp_path, monkeypatch):
     assert load_model_to(tmp_path, "auto").encoder.device == torch.device("cpu")
     with pytest.raises(InputError, match="PyTorch finds no GPU here: give cpu or auto"):
         load_model_to(tmp_path, "cuda")
+
+
+def test_a_description_that_was_changed_while_its_sums_were_away_is_no_longer_that_of_the_training(tmp_path):
+    folder = write_scan_model(tmp_path / "model", made_from="abc")
+    (folder / SUMS).unlink()  # as Snakemake does before the job
+    assert is_made_from(folder, "abc")
+    assert not is_made_from(folder, "abd")
+    description = read_json(folder / DESCRIPTION)
+    write_json(folder / DESCRIPTION, {**description, "registration": {"spacing_mm": 8.0, "min_dice": 0.0}})
+    assert not is_made_from(folder, "abc")
+    write_json(folder / DESCRIPTION, {name: value for name, value in description.items() if name != "digest"})
+    assert is_made_from(folder, "abc")  # of an earlier version

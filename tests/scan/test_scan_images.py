@@ -245,3 +245,42 @@ def test_a_real_scan_is_the_same_in_memory():
     image, expected = nibabel.load(path), read_ct(path)
     for given in ((image,), (sitk.ReadImage(str(path)),), (np.asarray(image.dataobj), image.affine)):
         assert_same(read_ct(scan_image(*given)), expected)
+
+
+class Unread:
+    """An array of another library that computes what it holds when it is asked for it."""
+
+    ndim, shape = 3, (5000, 5000, 5000)
+
+    def __array__(self, *_, **__):
+        raise AssertionError("its voxels were asked for")
+
+
+def test_an_array_is_refused_before_its_voxels_are_computed():
+    with pytest.raises(InputError, match="^mine: .*5000"):
+        scan_image(Unread(), np.eye(4), "mine")
+
+
+def test_arrays_that_numpy_cannot_hold_or_would_change_are_refused(voxels):
+    import torch
+
+    affine = affine_of(np.eye(3))
+    tensor = torch.from_numpy(voxels.astype(np.float32))
+    for given, place, message in [
+        (tensor.clone().requires_grad_(), affine, r"cannot be read as an array \(RuntimeError\)"),
+        (tensor.to(torch.bfloat16), affine, r"cannot be read as an array \(TypeError\)"),
+        (np.ma.masked_less(voxels, -500), affine, "masked array"),
+        (voxels.astype(complex), affine, "complex"),
+        (voxels, affine * 1j, "complex"),
+        (voxels, "RAS", "affine cannot be read"),
+        (voxels, {}, "affine cannot be read"),
+    ]:
+        with pytest.raises(InputError, match=f"^mine: .*{message}"):
+            scan_image(given, place, "mine")
+
+
+def test_an_itk_image_without_an_origin_is_refused(voxels):
+    image = sitk.GetImageFromArray(voxels.transpose(2, 1, 0))
+    image.SetOrigin((np.nan, 0, 0))
+    with pytest.raises(InputError, match="^mine: its origin"):
+        scan_image(image, name="mine")
