@@ -147,8 +147,8 @@ def _plain(name: str, given: Any, what: str, dtype: Any = None) -> npt.NDArray[A
         raise InputError(f"{name}: its {what} are a masked array: fill what is masked, with air (-1024) say.")
     try:
         values = np.asarray(given)
-        if np.iscomplexobj(values):
-            raise InputError(f"{name}: its {what} hold complex numbers: give real ones.")
+        if dtype is not None and np.iscomplexobj(values):
+            raise InputError(f"{name}: its {what} holds complex numbers: give real ones.")
         return values if dtype is None else values.astype(dtype)
     except InputError:
         raise
