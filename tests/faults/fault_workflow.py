@@ -61,7 +61,7 @@ class Workflow:
         self.folder, self.config, self.undisturbed = folder, config, undisturbed
         self.temporary, self.cache = folder / "tmp", folder / "cache"
         self.temporary.mkdir(parents=True)
-        self._mark, self._starts, self._ended = uuid.uuid4().hex, 0, Counter()
+        self._mark, self._starts, self._ended, self._resumed = uuid.uuid4().hex, 0, Counter(), set()
         own = {"TMPDIR": str(self.temporary), "XDG_CACHE_HOME": str(self.cache), _MARK: self._mark}
         self._environment = {**os.environ, "PATH": os.defpath, **own}
 
@@ -76,6 +76,7 @@ class Workflow:
             seconds = time.monotonic() - begin
             self.kill_all(process)
         progress.update()
+        self._resumed = self.resumed()  # the next start of a training begins its log anew
         self._ended += Counter(progress.jobs[number].rule for number in progress.ended)
         running = Counter(job.rule for job in progress.running())
         told = ", ".join(f"{count} {rule}" if count > 1 else rule for rule, count in running.items())
@@ -118,9 +119,9 @@ class Workflow:
         (self.folder / f"start-{self._starts}.txt").write_text(succeeded(self.run(TABLE)), encoding="utf-8")
 
     def resumed(self):
-        """Return the steps from which trainings went on."""
-        outputs = [path.read_text(encoding="utf-8") for path in self.folder.glob("start-*.txt")]
-        return {int(step) for output in outputs for step in re.findall(r"resumed at step (\d+)", output)}
+        """Return the steps from which trainings went on, in the starts before the last kill and in the last one."""
+        logs = [path.read_text(encoding="utf-8") for path in self.folder.glob("logs/**/pretrain_encoder/*.log")]
+        return self._resumed | {int(step) for log in logs for step in re.findall(r"resumed at step (\d+)", log)}
 
     def unfinished(self):
         """Return the names of what was being written beside its final place, in the results and by trainings."""
