@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 from drasclr_core.workflow.progress import WorkflowProgress, duration, log_tail
 
-_EVERY_S = 30.0
-_SHARE = 0.1
+_EVERY_S = 45.0
+_SHARE = 0.15
 """Of the time so far, that may pass without a line: a workflow of days is told of by the hour."""
 
 _SHOWN = 12
