@@ -66,7 +66,7 @@ rule collect_subjects:
         "../envs/core.yaml"
     params:
         version=STAGE_VERSIONS["flow"],
-        tables=COHORT_VERSIONS["flow"],
+        tables={"version": COHORT_VERSIONS["flow"]},
     script:
         "../workflow_scripts/collect_subjects.py"
 

@@ -88,8 +88,8 @@ class Store:
                 raise DamagedError(file, "it is empty")
         with naming_damage(path):
             store = cls(zarr.open_group(path, mode="r", zarr_format=3), Path(path))
-            for name, array in store.group.arrays():
-                chunks = Path(path, name, "c")
+            for folder in {file.parent for file in Path(path).glob("*/zarr.json")}:
+                array, chunks = store.group[folder.name], folder / "c"
                 if array.attrs.get("whole") and sum(file.is_file() for file in chunks.rglob("[!.]*")) < _files(array):
                     raise DamagedError(chunks, "a part of it is missing")
         return store
