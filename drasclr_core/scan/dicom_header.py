@@ -49,6 +49,7 @@ class Pixels:
     bits_stored: str
     high_bit: str
     rescaled: bool
+    signed: bool  # whether it is said, not how: archives often mistake one for the other
 
     def differs_in(self, other: "Pixels") -> str:
         """Return how these pixels differ from those of other slices; empty if they do not."""
@@ -58,6 +59,8 @@ class Pixels:
             return f"BitsAllocated (0028,0100) of {self.bits_allocated} in place of {other.bits_allocated}"
         if self.rescaled != other.rescaled:
             return f"{'a' if self.rescaled else 'no'} RescaleIntercept (0028,1052)"
+        if self.signed != other.signed:
+            return f"{'a' if self.signed else 'no'} PixelRepresentation (0028,0103)"
         return ""
 
 
@@ -174,6 +177,7 @@ def _parse(path: Path, reader: sitk.ImageFileReader) -> Slice:
             bits_stored=text("0028|0101"),
             high_bit=text("0028|0102"),
             rescaled=bool(text("0028|1052")),
+            signed=bool(text("0028|0103")),
         ),
         padding_hu=_padding_hu(numbers),
         zero_spacing=not reader.GetSpacing()[2] > 0,
@@ -189,9 +193,9 @@ def _decimals(value: str) -> int:
 def _padding_hu(numbers: Callable[[str, int], tuple[float, ...]]) -> tuple[tuple[float, float], ...]:
     """Return the ranges of HU in which a voxel lies outside the field of view, as the header says."""
     (value,), (limit,) = numbers("0028|0120", 1), numbers("0028|0121", 1)
+    slope, intercept = (numbers(tag, 1)[0] for tag in ("0028|1053", "0028|1052"))  # refused where they are none
     if math.isnan(value):
         return ()
-    slope, intercept = (numbers(tag, 1)[0] for tag in ("0028|1053", "0028|1052"))
     slope, intercept = (1 if math.isnan(slope) else slope), (0 if math.isnan(intercept) else intercept)
     ends = (value, value if math.isnan(limit) else limit)
     # Signed and unsigned are mistaken for each other in many archives.

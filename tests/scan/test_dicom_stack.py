@@ -65,6 +65,10 @@ def eight_bit(item, _):
     item.PixelData = bytes(item.Rows * item.Columns)
 
 
+def unsigned_unsaid(item, _):
+    del item.PixelRepresentation
+
+
 def unscaled(item, _):
     del item.RescaleIntercept, item.RescaleSlope
 
@@ -85,6 +89,7 @@ def unscaled(item, _):
         (eight_bit, [30], r"slice030\.dcm: has BitsAllocated \(0028,0100\) of 8 in place of 16"),
         (unscaled, [30], r"slice030\.dcm: has no RescaleIntercept"),
         (unscaled, range(40), r"slice040\.dcm: has a RescaleIntercept"),
+        (unsigned_unsaid, [30], r"slice030\.dcm: has no PixelRepresentation \(0028,0103\)"),
         (setting(BitsStored=12), range(SLICES), r"slice000\.dcm: HighBit \(0028,0102\) is 15, BitsStored .* 12"),
         (setting(BitsStored=12, HighBit=13), [9], r"slice009\.dcm: HighBit \(0028,0102\) is 13, BitsStored .* 12"),
         (setting(ImagePositionPatient=[0, 0, 0]), range(SLICES), "64 slices lie where another lies already"),
@@ -117,6 +122,16 @@ def test_text_in_place_of_a_number_is_not_repeated(written, tmp_path):
     at = content.index(b"\x28\x00\x30\x00") + 8
     (folder / written[5].name).write_bytes(content[:at] + b"M" + content[at + 1 :])
     with pytest.raises(InputError, match=r"PixelSpacing \(0028,0030\) holds no numbers: correct the tag"):
+        read_ct(folder)
+
+
+def test_a_rescaling_that_is_no_number_is_refused(written, tmp_path):
+    folder = changed_series(written, tmp_path / "series", setting())
+    path = folder / written[3].name
+    content = path.read_bytes()
+    assert content.count(b"-1024 ") == 1
+    path.write_bytes(content.replace(b"-1024 ", b"-10\t4 "))
+    with pytest.raises(InputError, match=r"RescaleIntercept \(0028,1052\) holds no numbers"):
         read_ct(folder)
 
 
