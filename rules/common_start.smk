@@ -27,9 +27,13 @@ def keep_temporary_files_together():
 
 def speak_briefly():
     """Tell of progress and failures on the terminal, in place of each job; Snakemake's log file keeps all."""
-    sizes = {cohort: len(rows(cohort)) for cohort in COHORTS}
-    seconds = usual_seconds(make_plan(config, sizes), config)
-    take_terminal(lambda stream: Terminal(stream, WorkflowProgress(seconds)))
+
+    def terminal(stream):
+        sizes = {cohort: len(rows(cohort)) for cohort in COHORTS}
+        seconds = usual_seconds(make_plan(config, sizes), config)
+        return Terminal(stream, WorkflowProgress(seconds))
+
+    take_terminal(terminal)
 
 
 def remove_what_was_left():

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from drasclr_core.base.words import counted
 from drasclr_core.cohort.flow import read_exclusions
 from drasclr_core.config.checks import Config
 from drasclr_core.workflow.plan import Plan
 
 _STEP = re.compile(r"step (\d+) of (\d+)")
 _RESUMED = re.compile(r"resumed at step (\d+)")
+Steps = tuple[int, int, int]
+
 _NAMES = 3
 _TAIL_BYTES = 65536  # torchrun ends a log with a page of its own
 _START_S = 3.0  # of Python and its libraries: a job of which nothing is known
@@ -29,7 +32,7 @@ class Job:
     logs: list[str]
     since: float
 
-    def steps(self) -> tuple[int, int, int] | None:
+    def steps(self) -> Steps | None:
         """Return the last step that its log tells of, of how many, and the one that a checkpoint began at."""
         log = "".join(log_tail(path) for path in self.logs)
         found, resumed = _STEP.findall(log), _RESUMED.findall(log)
@@ -96,8 +99,17 @@ class WorkflowProgress:
 
     def seconds_left(self) -> float:
         """Return about how long the rest takes, with as many jobs at a time as so far; at least as long as one job."""
+        return self._seconds_left(self._steps())
+
+    def _steps(self) -> dict[int, Steps | None]:
+        """Read once how far the logs of the running jobs say that these are."""
+        return {number: job.steps() for number, job in self.running.items()}
+
+    def _seconds_left(self, steps: Mapping[int, Steps | None]) -> float:
         now = self.clock()
-        running = [max(0.0, self._whole(job, now) - (now - job.since)) for job in self.running.values()]
+        running = [
+            max(0.0, self._whole(job, steps[number], now) - (now - job.since)) for number, job in self.running.items()
+        ]
         started = Counter(job.rule for job in self.running.values())
         waiting = {rule: n - started[rule] for rule, n in self.left.items() if n > started[rule]}
         work = sum(running) + sum(n * self._usual(rule) for rule, n in waiting.items())
@@ -110,27 +122,27 @@ class WorkflowProgress:
         spent = self._spent.get(rule)
         return sum(spent) / len(spent) if spent else self.expected.get(rule, _START_S)
 
-    def _whole(self, job: Job, now: float) -> float:
+    def _whole(self, job: Job, steps: Steps | None, now: float) -> float:
         """Return the seconds from a job's start to its end."""
-        done, total, begin = job.steps() or (0, 0, 0)
+        done, total, begin = steps or (0, 0, 0)
         return (now - job.since) * (total - begin) / (done - begin) if done > begin else self._usual(job.rule)
 
     def line(self) -> str:
         """Return how far it is, in one line."""
-        done = len(self.ended)
+        done, steps = len(self.ended), self._steps()
         told = f"{done} of {self.total} jobs"
-        if done or any(job.steps() for job in self.running.values()):
-            told += f", about {duration(self.seconds_left())} left"
-        return f"{told}: {', '.join(self._running())}" if self.running else told
+        if done or any(steps.values()):
+            told += f", about {duration(self._seconds_left(steps))} left"
+        return f"{told}: {', '.join(self._running(steps))}" if self.running else told
 
-    def _running(self) -> list[str]:
-        by_rule: dict[str, list[Job]] = {}
-        for job in self.running.values():
-            by_rule.setdefault(job.rule, []).append(job)
+    def _running(self, steps: Mapping[int, Steps | None]) -> list[str]:
+        by_rule: dict[str, list[str]] = {}
+        for number, job in self.running.items():
+            by_rule.setdefault(job.rule, []).append(_told(job, steps[number]))
         return [
             text
             for rule, jobs in by_rule.items()
-            for text in ([_told(job) for job in jobs] if len(jobs) <= _NAMES else [f"{len(jobs)} {rule}"])
+            for text in (jobs if len(jobs) <= _NAMES else [f"{len(jobs)} {rule}"])
         ]
 
     def made(self) -> list[str]:
@@ -145,7 +157,7 @@ class WorkflowProgress:
         """Return a line for each list of exclusions that was made and names somebody."""
         lists = [path for job in self.ended for path in job.outputs if Path(path).name == "exclusions.tsv"]
         rows = {path: len(read_exclusions(path)) for path in lists}
-        return [f"Left out: {count} scan{'s' * (count > 1)}, see {path}" for path, count in rows.items() if count]
+        return [f"Left out: {counted(count, 'scan')}, see {path}" for path, count in rows.items() if count]
 
 
 def usual_seconds(plan: Plan, config: Config) -> dict[str, float]:
@@ -159,8 +171,7 @@ def usual_seconds(plan: Plan, config: Config) -> dict[str, float]:
     return found
 
 
-def _told(job: Job) -> str:
-    steps = job.steps()
+def _told(job: Job, steps: Steps | None) -> str:
     return f"{job.name} step {steps[0]}/{steps[1]}" if steps else job.name
 
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from drasclr_core.base.words import counted
 from drasclr_core.workflow.progress import WorkflowProgress, duration, log_tail
 
 _EVERY_S = 45.0
@@ -75,7 +76,7 @@ class Terminal(logging.Handler):
         jobs = {rule: count for rule, count in told["stats"].items() if rule != "total"}
         self._progress.plan(jobs)
         by_rule = ", ".join(f"{count} {rule}" for rule, count in jobs.items())
-        self._write(f"{_count(self._progress.total, 'job')} to do: {by_rule}")
+        self._write(f"{counted(self._progress.total, 'job')} to do: {by_rule}")
 
     def _take_job_info(self, told: Mapping[str, Any]) -> None:
         files = [list(told[kind]) for kind in ("input", "output", "log")]
@@ -135,7 +136,7 @@ class Terminal(logging.Handler):
 
     def _say_end(self) -> None:
         progress = self._progress
-        total, took = _count(progress.total, "job"), duration(progress.clock() - progress.began)
+        total, took = counted(progress.total, "job"), duration(progress.clock() - progress.began)
         if len(progress.ended) == progress.total:
             made = progress.made()
             paths = [*made[:_SHOWN], *([f"and {len(made) - _SHOWN} more"] if len(made) > _SHOWN else [])]
@@ -154,10 +155,6 @@ def _reason(log: str) -> str:
         if found := [match for match in map(pattern.search, lines) if match]:
             return found[-1]["told"]
     return lines[-1] if lines else ""
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _width() -> int:
