@@ -83,14 +83,15 @@ class Store:
 
         # Of an empty file zarr makes what it makes of an absent one: chunks that hold the fill value. Snakemake's own
         # file in a folder is hidden and empty.
-        for file in Path(path).rglob("[!.]*"):
-            if file.is_file() and not file.stat().st_size:
+        files = [file for file in Path(path).rglob("[!.]*") if file.is_file()]
+        for file in files:
+            if not file.stat().st_size:
                 raise DamagedError(file, "it is empty")
         with naming_damage(path):
             store = cls(zarr.open_group(path, mode="r", zarr_format=3), Path(path))
             for folder in {file.parent for file in Path(path).glob("*/zarr.json")}:
                 array, chunks = store.group[folder.name], folder / "c"
-                if array.attrs.get("whole") and sum(file.is_file() for file in chunks.rglob("[!.]*")) < _files(array):
+                if array.attrs.get("whole") and sum(chunks in file.parents for file in files) < _files(array):
                     raise DamagedError(chunks, "a part of it is missing")
         return store
 

@@ -3,7 +3,6 @@
 import re
 import shutil
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -61,16 +60,15 @@ def note_training(work: Path, model: Path) -> None:
 def unfinished_trainings(root: Path = WORK) -> list[UnfinishedTraining]:
     """Return the trainings that are not finished, the newest first; `root` lies in the project's folder."""
     folders = [each for each in root.iterdir() if each.is_dir() and not each.is_symlink()] if root.is_dir() else []
-    newest_first = sorted(folders, key=_written, reverse=True)
-    models = {folder: _model_of(folder) for folder in newest_first}
-    found = []
-    for folder in newest_first:
-        later = [other for other in newest_first[: newest_first.index(folder)] if models[other] == models[folder]]
+    written = {folder: _written(folder) for folder in folders}
+    found: list[UnfinishedTraining] = []
+    for folder in sorted(folders, key=written.__getitem__, reverse=True):
+        model, moment = _model_of(folder), datetime.fromtimestamp(written[folder])
+        later = any(other.model == model for other in found) or _is_older(moment, root.parent / model / "model.json")
         files = [path for path in folder.rglob("*") if path.is_file()]
-        written = datetime.fromtimestamp(_written(folder))
-        state = _state(folder, root.parent, models[folder], superseded=bool(later))
         size = sum(path.stat().st_size for path in files)
-        found.append(UnfinishedTraining(folder, models[folder], _step(files), written, size, state))
+        state = _state(folder, model, superseded=later)
+        found.append(UnfinishedTraining(folder, model, _step(files), moment, size, state))
     return found
 
 
@@ -100,14 +98,20 @@ def remove_unfinished(folders: Iterable[Path], root: Path = WORK) -> list[Unfini
     return chosen
 
 
-def _state(folder: Path, project: Path, model: str, *, superseded: bool) -> str:
+def _state(folder: Path, model: str, *, superseded: bool) -> str:
     if is_taken(folder):
         return RUNS
     if not model:
         return UNKNOWN
-    with suppress(FileNotFoundError):
-        superseded |= (project / model / "model.json").stat().st_mtime > _written(folder)
     return SUPERSEDED if superseded else GOES_ON
+
+
+def _is_older(moment: datetime, path: Path) -> bool:
+    """Return whether a file is there and was written after a moment."""
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime) > moment
+    except FileNotFoundError:
+        return False
 
 
 def _model_of(folder: Path) -> str:
